@@ -1,0 +1,101 @@
+"""The settings that come from the environment, read once, typed, and refused loudly.
+
+A value that cannot be used stops the start with one line that names the variable,
+what it holds and what it should hold; no traceback, because the mistake is not in code.
+"""
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+import dj_database_url
+from environs import Env, EnvError, validate
+
+T = TypeVar("T")
+
+
+def refuse(message: str) -> NoReturn:
+    """Stop the process with one clear line."""
+    raise SystemExit(f"BehaviourLens cannot start: {message}")
+
+
+def read(reader: Callable[..., T], name: str, default: T, **options: Any) -> T:
+    """The variable `name` through `reader`; an unset or empty one gives `default`."""
+    if not os.environ.get(name, "").strip():
+        return default
+    try:
+        return reader(name, default, **options)
+    except EnvError as error:
+        detail = str(error).replace("\n", " ")
+        refuse(f"{name}={os.environ[name]!r} cannot be used: {detail}")
+
+
+def port(env: Env) -> int:
+    return read(env.int, "PORT", 8000, validate=validate.Range(min=1, max=65535))
+
+
+def positive(env: Env, name: str, default: int) -> int:
+    return read(env.int, name, default, validate=validate.Range(min=1))
+
+
+def origins(env: Env, name: str) -> list[str]:
+    """A comma-separated list of origins (`https://shop.example`), or `*` for any."""
+    values = [value.strip().rstrip("/") for value in read(env.list, name, [])]
+    for value in values:
+        parts = urlsplit(value)
+        if value != "*" and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.path):
+            refuse(f"{name} holds {value!r}, which is neither * nor an origin like https://shop.example")
+    return values
+
+
+def database(default: Path) -> dict[str, Any]:
+    """Django's DATABASES entry for DATABASE_URL: SQLite (the default) or PostgreSQL."""
+    url = os.environ.get("DATABASE_URL", "").strip() or f"sqlite:///{default}"
+    try:
+        config: dict[str, Any] = dict(dj_database_url.parse(url))
+    except (dj_database_url.ParseError, dj_database_url.UnknownSchemeError, ValueError):
+        refuse(
+            "DATABASE_URL cannot be read; write sqlite:////path/to/file.sqlite3 "
+            "or postgres://user:password@host:5432/name"
+        )
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        try:
+            Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            refuse(f"the folder of the SQLite database cannot be made: {error}")
+        config["OPTIONS"] = {
+            # A writer takes its lock at once and waits for its turn, rather than failing half-way.
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        }
+    elif config["ENGINE"] != "django.db.backends.postgresql":
+        refuse("DATABASE_URL names a database other than SQLite or PostgreSQL; these two are supported")
+    return config
+
+
+def secret_key(debug: bool, keyfile: Path) -> str:
+    """SECRET_KEY, or for local use one that is made once and kept in `keyfile`."""
+    value = os.environ.get("SECRET_KEY", "").strip()
+    if value:
+        return value
+    if not debug:
+        refuse("SECRET_KEY is not set, and DEBUG is off; set it to a long random string")
+    try:
+        keyfile.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # Whole from the start, so that a second process never reads half a key.
+            draft = keyfile.with_name(f"{keyfile.name}.{os.getpid()}")
+            draft.touch(mode=0o600)
+            draft.write_text(secrets.token_urlsafe(50))
+            os.link(draft, keyfile)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink(missing_ok=True)
+        return keyfile.read_text().strip()
+    except OSError as error:
+        refuse(f"the local secret key cannot be kept in {keyfile}: {error}; set SECRET_KEY instead")

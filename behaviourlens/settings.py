@@ -1,0 +1,148 @@
+"""Settings of BehaviourLens. Everything a deployment may change comes from the environment."""
+
+from pathlib import Path
+from typing import Any
+
+from csp.constants import NONE, SELF
+from environs import Env
+
+from behaviourlens import environment
+
+env = Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = BASE_DIR / "var"
+
+# --- from the environment -------------------------------------------------------------
+PORT = environment.port(env)
+DEBUG = environment.read(env.bool, "DEBUG", True)
+SECRET_KEY = environment.secret_key(DEBUG, VAR_DIR / "secret_key")
+ALLOWED_HOSTS: list[str] = environment.read(
+    env.list, "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
+)
+DATABASES: dict[str, Any] = {"default": environment.database(VAR_DIR / "behaviourlens.sqlite3")}
+
+# Origins whose scripts may call the query API; `*` is for local work.
+BL_API_ORIGINS = environment.origins(env, "BL_API_ORIGINS")
+# Events that may wait for the engine before POST /events answers 503.
+BL_QUEUE_EVENTS = environment.positive(env, "BL_QUEUE_EVENTS", 50_000)
+# Seconds after a page is left from within the funnel until that counts as abandonment.
+BL_LEAVE_GRACE = environment.positive(env, "BL_LEAVE_GRACE", 30)
+LOG_LEVEL = environment.read(
+    env.str,
+    "BL_LOG_LEVEL",
+    "INFO",
+    validate=environment.validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]),
+)
+
+# --- Django ---------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "daphne",  # first, so that its runserver (ASGI) is the one that runs
+    "servestatic.runserver_nostatic",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic",
+    "django.contrib.staticfiles",
+    "csp",
+    "django_htmx",
+    "ninja",
+    "detection",
+    "dashboard",
+    "demo_store",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "behaviourlens.urls"
+ASGI_APPLICATION = "behaviourlens.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "admin:login"
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+# Paths are names here (/events, /api/stats): no redirect to a slashed twin.
+APPEND_SLASH = False
+
+# --- static files ---------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+# Found where the apps keep them, under any server, without a collectstatic step.
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_AUTOREFRESH = False
+SERVESTATIC_MAX_AGE = 0 if DEBUG else 3600
+
+# --- security headers -----------------------------------------------------------------
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    },
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_NAME = "bl_session"
+CSRF_COOKIE_NAME = "bl_csrf"
+
+# --- streams --------------------------------------------------------------------------
+EVENTSTREAM_STORAGE_CLASS = "detection.streams.ChangeStorage"
+EVENTSTREAM_CHANNELMANAGER_CLASS = "detection.streams.ChannelManager"
+
+# --- logs -----------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        "detection": {"level": LOG_LEVEL},
+        "dashboard": {"level": LOG_LEVEL},
+        "demo_store": {"level": LOG_LEVEL},
+    },
+}
