@@ -1,0 +1,1 @@
+"""Virtual shoppers of Verse, playing known scenarios against the real HTTP endpoint."""
