@@ -139,13 +139,8 @@ class Run:
             for slot in range(self.options.users)
         ]
         async with tasks(visitors) as running:
-            failing = asyncio.gather(*running)  # a visitor never returns: only a fault ends this
-            try:
-                await self._either(failing, self.stops.first, self.options.duration_s)
-            finally:
-                failing.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await failing
+            # A visitor never returns: only a fault ends this before its time.
+            await self._either(asyncio.gather(*running), self.stops.first, self.options.duration_s)
         self.stops.first.set()
 
     async def _settle(self, lanes: list[Lane], watcher: Watcher) -> None:
@@ -154,7 +149,7 @@ class Run:
         await self._either(everything, self.stops.second, DRAIN_S)
         self.state = "waiting for patterns still to come"
         while (due := self.ledger.outstanding()) and not self.stops.second.is_set():
-            if max(due) < time.monotonic():
+            if max(due) < time.monotonic() or self.ledger.blind:
                 break
             await self._either(self.stops.second.wait(), self.stops.second, LOOK_S)
         if self.ledger.outstanding() and not self.stops.second.is_set():
@@ -164,9 +159,7 @@ class Run:
         """Wait for the awaitable, the stop or the limit, whichever is first."""
         task = asyncio.ensure_future(awaitable)
         stopping = asyncio.ensure_future(stop.wait())
-        done, _ = await asyncio.wait(
-            {task, stopping}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
-        )
+        await asyncio.wait({task, stopping}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         for future in (task, stopping):
             future.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -182,7 +175,9 @@ async def tasks(coroutines: list[Any]) -> Any:
     finally:
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        for outcome in await asyncio.gather(*running, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
 
 
 @contextlib.contextmanager
