@@ -38,14 +38,14 @@ def add(request: HttpRequest) -> HttpResponse:
         _say_errors(request, form)
         return redirect(product)
     try:
-        added = Cart(request.session).add(
-            product, form.chosen(), form.cleaned_data["quantity"]
-        )
+        added = Cart(request.session).add(product, form.chosen(), form.cleaned_data["quantity"])
     except CartFullError:
         messages.error(request, f"Your cart already holds {MAX_LINES} different things.")
         return redirect("demo_store:cart")
     if added < form.cleaned_data["quantity"]:
-        messages.warning(request, f"{product.name}: your cart now holds {MAX_QUANTITY}, the most we send.")
+        messages.warning(
+            request, f"{product.name}: your cart now holds {MAX_QUANTITY}, the most we send."
+        )
     else:
         messages.success(request, f"{product.name} is in your cart.")
     return redirect("demo_store:cart")

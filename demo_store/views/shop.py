@@ -36,6 +36,7 @@ def products(request: HttpRequest) -> HttpResponse:
         "category": category,
         "products": found,
         "sorts": SORTS,
+        "on_catalogue": True,
         "sort": sort if sort in Product.objects.all().SORTS else "featured",
     }
     return render(request, "demo_store/products.html", context)
@@ -59,7 +60,13 @@ def search(request: HttpRequest) -> HttpResponse:
     form = SearchForm(request.GET)
     words = form.words() if form.is_valid() else []
     found = list(Product.objects.on_sale().matching(words)) if words else []
-    context = {"form": form, "words": words, "products": found, "suggestions": SUGGESTIONS}
+    context = {
+        "form": form,
+        "words": words,
+        "words_typed": form.cleaned_data.get("q", ""),
+        "products": found,
+        "suggestions": SUGGESTIONS,
+    }
     if not found:
         popular = Product.objects.on_sale().filter(featured=True).sorted_by("featured")
         context["popular"] = popular[:4]
