@@ -8,6 +8,7 @@ the same batch id, with `sent_at` stamped anew; any other answer settles it.
 
 import asyncio
 import json
+import os
 import random
 import secrets
 import time
@@ -54,7 +55,6 @@ class TryAgain:
 
     reason: str
     after_s: float | None = None
-    away: bool = False
 
 
 class Lane:
@@ -123,10 +123,8 @@ class Lane:
                     retry_after=response.headers.get("Retry-After", ""),
                     location=response.headers.get("Location", ""),
                 )
-        except TimeoutError:
-            return TryAgain("the server did not answer in time")
         except (aiohttp.ClientError, OSError) as error:
-            return TryAgain(f"the server is away ({type(error).__name__}: {error})")
+            return TryAgain(absence(error))
 
     def _settle(self, batch: Sequence[Outgoing], answer: Settled) -> None:
         self._ledger.away = ""
@@ -170,8 +168,17 @@ def _rejected(told: dict[str, Any], count: int) -> dict[int, str]:
             continue
         index = entry.get("index")
         if isinstance(index, int) and 0 <= index < count:
-            found[index] = f"{entry.get('field', '')}: {entry.get('message', '')}".strip(" :")
+            found[index] = str(entry.get("message", "no reason given"))
     return found
+
+
+def absence(error: aiohttp.ClientError | OSError) -> str:
+    """Why there is no answer, in a few words."""
+    if isinstance(error, TimeoutError):
+        return "the server does not answer in time"
+    number = getattr(error, "errno", None) or 0
+    reason = os.strerror(number) if number > 0 else str(error) or type(error).__name__
+    return f"the server is away ({reason})"
 
 
 def seconds(retry_after: str) -> float | None:

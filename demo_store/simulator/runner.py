@@ -19,7 +19,9 @@ from demo_store.simulator.watcher import Watcher
 
 # A visitor held up longer than this (a full lane) goes on from now, and does not catch up.
 HELD_UP_MS: Final = 1_000
+# How long to wait at the end for the last answers; less where there never was one.
 DRAIN_S: Final = 15.0
+DRAIN_UNREACHED_S: Final = 2.0
 LISTEN_S: Final = 3.0
 LOOK_S: Final = 0.25
 
@@ -146,7 +148,8 @@ class Run:
     async def _settle(self, lanes: list[Lane], watcher: Watcher) -> None:
         self.state = "delivering the last events"
         everything = asyncio.gather(*(lane.drained() for lane in lanes))
-        await self._either(everything, self.stops.second, DRAIN_S)
+        limit = DRAIN_S if self.ledger.reached else DRAIN_UNREACHED_S
+        await self._either(everything, self.stops.second, limit)
         self.state = "waiting for patterns still to come"
         while (due := self.ledger.outstanding()) and not self.stops.second.is_set():
             if max(due) < time.monotonic() or self.ledger.blind:

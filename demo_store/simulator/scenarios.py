@@ -1,12 +1,12 @@
 """The five scenarios that virtual shoppers play in Verse.
 
-| scenario             | what the visitor does                                           | must be seen    |
-|----------------------|-----------------------------------------------------------------|-----------------|
-| normal browse        | a list and ever new products, sometimes a look into the cart    | nothing         |
-| hesitation           | idle for 10 to 45 s on a product or within the checkout         | hesitation      |
-| navigation loop      | round and round between two or three pages, 2 to 4 rounds       | navigation-loop |
-| checkout abandonment | enters the checkout; goes elsewhere, gives up or closes the tab | abandonment     |
-| full purchase        | a few products, cart, checkout, payment, confirmation           | nothing         |
+| scenario             | what the visitor does                                   | must be seen    |
+|----------------------|---------------------------------------------------------|-----------------|
+| normal browse        | a list and ever new products; maybe a look at the cart  | nothing         |
+| hesitation           | idle for 10 to 45 s on a product or in the checkout     | hesitation      |
+| navigation loop      | round and round between two or three pages              | navigation-loop |
+| checkout abandonment | enters the checkout; goes elsewhere, gives up or leaves | abandonment     |
+| full purchase        | a few products, cart, checkout, payment, confirmation   | nothing         |
 
 A scenario is a pure generator of steps: the same random generator and mean gap give the
 same journey. The gaps between ordinary events are drawn around the mean; an idle spell
@@ -25,17 +25,19 @@ HESITATION: Final = "hesitation"
 NAVIGATION_LOOP: Final = "navigation-loop"
 ABANDONMENT: Final = "abandonment"
 
-# Short names of some of Verse's products. A constant, so that a seed means the same
-# journeys on every machine and the simulator needs no database.
+# Slugs of some of Verse's products. A constant, so that a seed means the same journeys
+# on every machine and the simulator needs no database; a test holds them to the catalogue.
 PRODUCTS: Final = (
-    "aurora-lamp",
-    "linen-throw",
-    "oak-side-table",
-    "stoneware-mug",
-    "wool-cushion",
-    "walnut-tray",
-    "brass-hook",
-    "ceramic-vase",
+    "letters-from-a-slow-train",
+    "meridian-desk-lamp",
+    "halo-floor-lamp",
+    "folio-journal",
+    "tern-fountain-pen",
+    "bottled-ink",
+    "alcove-armchair",
+    "perch-side-table",
+    "chapter-mug",
+    "long-read-teapot",
 )
 
 # The tracker reports idle time as it passes each of these marks.
@@ -81,15 +83,13 @@ class Shopper:
         self.page = page
         return self.step("navigate", expects=expects)
 
-    def click(self, text: str) -> Step:
-        return self.step("click", text=text)
+    def click(self, label: str, target: str = "button") -> Step:
+        return self.step("click", target=target, label=label)
 
     def look(self) -> Iterator[Step]:
-        """Scroll down a page, once, twice or not at all."""
-        depth = 0
-        for _ in range(self.rng.randint(0, 2)):
-            depth = min(100, depth + self.rng.randint(20, 60))
-            yield self.step("scroll", depth=depth)
+        """Scroll down a page, a quarter or two, or not at all."""
+        for quarter in range(1, 1 + self.rng.randint(0, 2)):
+            yield self.step("scroll", depth=25 * quarter)
 
     def glance_away(self) -> Iterator[Step]:
         """Look at another tab, and return."""
@@ -107,10 +107,9 @@ class Shopper:
             passed = mark
         self._rest_ms = self.rng.randint(500, 5_000)  # ends before the next mark
 
-    def leave(self, expects: str = "") -> Iterator[Step]:
-        """Close the tab: hidden and left in the same moment."""
-        yield self.step("tab_hidden")
-        yield Step(1, "leave", self.page, {}, expects)
+    def leave(self, expects: str = "") -> Step:
+        """Close the tab."""
+        return self.step("leave", expects=expects)
 
     def products(self, least: int, most: int) -> list[str]:
         """Paths of different products."""
@@ -122,7 +121,7 @@ class Shopper:
         for product in products:
             yield self.go(listing)
             yield from self.look()
-            yield self.click("View product")
+            yield self.click("View product", "a")
             yield self.go(product)
             yield from self.look()
 
@@ -156,7 +155,7 @@ def browse(shopper: Shopper) -> Iterator[Step]:
         yield from shopper.glance_away()
     if rng.random() < 0.25:
         yield shopper.go("/cart")  # the first step: the funnel is not entered yet
-    yield from shopper.leave()
+    yield shopper.leave()
 
 
 def hesitate(shopper: Shopper) -> Iterator[Step]:
@@ -167,7 +166,7 @@ def hesitate(shopper: Shopper) -> Iterator[Step]:
     if where == "product":
         yield from shopper.idle()
         yield from shopper.look()
-        yield from shopper.leave()
+        yield shopper.leave()
         return
     yield from shopper.to_step(where)
     yield from shopper.idle()
@@ -175,7 +174,7 @@ def hesitate(shopper: Shopper) -> Iterator[Step]:
         yield shopper.click("Continue to payment")
         yield shopper.go("/payment")
     yield from shopper.pay()
-    yield from shopper.leave()
+    yield shopper.leave()
 
 
 def loop(shopper: Shopper) -> Iterator[Step]:
@@ -197,8 +196,8 @@ def loop(shopper: Shopper) -> Iterator[Step]:
         page = pages[(visit - 1) % len(pages)]
         yield shopper.go(page, expects=NAVIGATION_LOOP if visit == shows_at else "")
         if rng.random() < 0.4:
-            yield shopper.step("scroll", depth=rng.randint(10, 100))
-    yield from shopper.leave()
+            yield shopper.step("scroll", depth=25)
+    yield shopper.leave()
 
 
 def abandon(shopper: Shopper) -> Iterator[Step]:
@@ -208,14 +207,14 @@ def abandon(shopper: Shopper) -> Iterator[Step]:
     yield from shopper.to_step(rng.choice(("/checkout", "/payment")))
     ending = rng.choice(("elsewhere", "gives up", "closes the tab"))
     if ending == "closes the tab":
-        yield from shopper.leave(expects=ABANDONMENT)
+        yield shopper.leave(expects=ABANDONMENT)
         return
     if ending == "gives up":
         yield shopper.step("abandon", expects=ABANDONMENT)
     else:
         yield shopper.go(rng.choice(("/home", "/products")), expects=ABANDONMENT)
         yield from shopper.look()
-    yield from shopper.leave()
+    yield shopper.leave()
 
 
 def purchase(shopper: Shopper) -> Iterator[Step]:
@@ -227,7 +226,7 @@ def purchase(shopper: Shopper) -> Iterator[Step]:
         button = "Back to cart"
     yield from shopper.to_step("/payment", button)
     yield from shopper.pay()
-    yield from shopper.leave()
+    yield shopper.leave()
 
 
 @dataclass(frozen=True)

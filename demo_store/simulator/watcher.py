@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from demo_store.simulator.client import absence
 from demo_store.simulator.ledger import Ledger
 
 RETRY_S: Final = 2.0
@@ -23,7 +24,7 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=10, connect=5)
 STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=45)
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """The server answers, but not with patterns."""
 
 
@@ -45,7 +46,7 @@ class Parser:
     def feed(self, chunk: bytes) -> Iterator[ServerEvent]:
         self._buffer += chunk.replace(b"\r", b"")
         if len(self._buffer) > LARGEST_EVENT:
-            raise Unreadable("the stream sends an event without end")
+            raise UnreadableError("the stream sends an event without end")
         *whole, self._buffer = self._buffer.split(b"\n\n")
         for block in whole:
             parsed = self._parse(block.decode(errors="replace"))
@@ -88,7 +89,7 @@ class Watcher:
                 async for told in self._stream():
                     self._take(told)
                 await self.catch_up()  # ended in good order: the server restarts, perhaps
-            except (aiohttp.ClientError, OSError, Unreadable):
+            except (aiohttp.ClientError, OSError, UnreadableError):
                 await self.catch_up()
             await asyncio.sleep(RETRY_S)
 
@@ -104,10 +105,10 @@ class Watcher:
                     break
                 before = str(page[-1].get("pattern_id", ""))
             self._ledger.blind = ""
-        except Unreadable as error:
+        except UnreadableError as error:
             self._ledger.blind = str(error)
         except (aiohttp.ClientError, OSError) as error:
-            self._ledger.blind = f"the server is away ({type(error).__name__})"
+            self._ledger.blind = absence(error)
 
     async def _page(self, before: str) -> list[dict[str, Any]]:
         query = {"limit": str(PAGE)} | ({"before": before} if before else {})
@@ -115,13 +116,13 @@ class Watcher:
             f"{self._url}/api/patterns", params=query, timeout=TIMEOUT, allow_redirects=False
         ) as response:
             if response.status != 200:
-                raise Unreadable(f"/api/patterns answers {response.status}")
+                raise UnreadableError(f"/api/patterns answers {response.status}")
             try:
                 page = json.loads(await response.read())
             except ValueError:
                 page = None
         if not isinstance(page, list) or not all(isinstance(entry, dict) for entry in page):
-            raise Unreadable("/api/patterns answers something other than a list of patterns")
+            raise UnreadableError("/api/patterns answers something other than a list of patterns")
         return page
 
     async def _stream(self) -> AsyncIterator[ServerEvent]:
@@ -135,7 +136,7 @@ class Watcher:
             allow_redirects=False,
         ) as response:
             if response.status != 200 or response.content_type != "text/event-stream":
-                raise Unreadable(f"/api/stream answers {response.status}")
+                raise UnreadableError(f"/api/stream answers {response.status}")
             parser = Parser()
             async for chunk in response.content.iter_any():
                 for told in parser.feed(chunk):
@@ -143,11 +144,11 @@ class Watcher:
 
     def _take(self, told: ServerEvent) -> None:
         if told.event == "stream-error":
-            raise Unreadable("/api/stream refuses")
+            raise UnreadableError("/api/stream refuses")
         self.listening.set()
         self._ledger.blind = ""
         if told.event == "stream-reset":
-            raise Unreadable("/api/stream has lost the place")
+            raise UnreadableError("/api/stream has lost the place")
         if told.id:
             self._last_id = told.id
         if told.event != "pattern":
