@@ -37,14 +37,14 @@ LOG_LEVEL = environment.read(
 # --- Django ---------------------------------------------------------------------------
 INSTALLED_APPS = [
     "daphne",  # first, so that its runserver (ASGI) is the one that runs
-    "servestatic.runserver_nostatic",
+    "servestatic",  # ahead of staticfiles, so that it serves under runserver as well
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "servestatic",
     "django.contrib.staticfiles",
+    "corsheaders",
     "csp",
     "django_htmx",
     "ninja",
@@ -56,7 +56,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "csp.middleware.CSPMiddleware",
+    "detection.errors.JsonErrors",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -123,6 +125,11 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     },
 }
+# The query API for scripts of other origins; POST /events and /lens.js are open to all.
+CORS_URLS_REGEX = r"^/(api/|events$|health$)"
+CORS_ALLOW_ALL_ORIGINS = "*" in BL_API_ORIGINS
+CORS_ALLOWED_ORIGINS = [origin for origin in BL_API_ORIGINS if origin != "*"]
+CORS_ALLOW_METHODS = ["GET", "HEAD", "OPTIONS", "PATCH"]
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SAMESITE = "Lax"

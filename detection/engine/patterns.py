@@ -19,11 +19,15 @@ class Severity(enum.IntEnum):
 
 
 class ChangeKind(enum.StrEnum):
-    """A step of a pattern. The engine makes the first three; people make the last two."""
+    """A step of a pattern. The engine makes the first three, people the last two.
+
+    Between them: the site told who the visitor is, after the pattern was detected.
+    """
 
     OPENED = "opened"
     ESCALATED = "escalated"
     RECOVERED = "recovered"
+    IDENTIFIED = "identified"
     RESOLVED = "resolved"
     REOPENED = "reopened"
 
@@ -55,8 +59,17 @@ class Pattern(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One step of one pattern. at: epoch ms of the step (detected_at of the pattern when opened)."""
+    """One step of one pattern. at: epoch ms of the step (the pattern's detected_at if opened)."""
 
     kind: ChangeKind
     pattern: Pattern
+    at: int
+
+
+class Identified(msgspec.Struct, frozen=True):
+    """The site told who a visitor is. at: epoch ms."""
+
+    site: int
+    user_id: str
+    identified: str
     at: int

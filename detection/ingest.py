@@ -1,0 +1,148 @@
+"""POST /events as a bare ASGI application, routed ahead of Django's middleware.
+
+GET on the same path is a query and belongs to Django's own handler.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from django.conf import settings
+
+from detection import clock, wire
+from detection.pipeline import Batch
+from detection.sites import KnownSite
+from detection.wire import WireError
+
+if TYPE_CHECKING:
+    from detection.runtime import Runtime
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_CORS = (
+    (b"access-control-allow-origin", b"*"),
+    (b"cross-origin-resource-policy", b"cross-origin"),
+    (b"x-content-type-options", b"nosniff"),
+)
+_PREFLIGHT = (
+    *_CORS,
+    (b"access-control-allow-methods", b"POST, OPTIONS"),
+    (b"access-control-allow-headers", b"content-type, content-encoding"),
+    (b"access-control-max-age", b"86400"),
+)
+RETRY_AFTER_S = 1
+
+
+class Disconnected(Exception):
+    """The client left before its body was whole."""
+
+
+class EventsEndpoint:
+    """The door of the events. `queries` gets GET."""
+
+    def __init__(self, runtime: "Runtime", queries: Application) -> None:
+        self._runtime = runtime
+        self._queries = queries
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["method"]:
+            case "POST":
+                await self._post(scope, receive, send)
+            case "GET":
+                await self._queries(scope, receive, send)
+            case "OPTIONS":
+                await _send(send, 204, (*_PREFLIGHT, (b"content-length", b"0")), b"")
+            case _:
+                said = wire.error_body("method_not_allowed", "Send events with POST, ask with GET.")
+                await _answer(send, 405, said, ((b"allow", b"GET, POST, OPTIONS"),))
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            answer = await self._accept(scope, receive)
+            status = 202
+            extra: Headers = ()
+        except WireError as error:
+            self._runtime.counters.refused(error.code)
+            answer = wire.error_body(error.code, error.message, error.field)
+            status = error.status
+            extra = ((b"retry-after", b"%d" % RETRY_AFTER_S),) if status == 503 else ()
+        except Disconnected:
+            return
+        await _answer(send, status, answer, extra)
+
+    async def _accept(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+        headers = dict(scope["headers"])
+        body = wire.inflate(await _read(headers, receive))
+        arrival = clock.now_ms()
+        submission = wire.decode(body)
+        site = self._authorise(submission.site, headers.get(b"origin"))
+        counters = self._runtime.counters
+        if submission.bot:
+            counters.bots += len(submission.events)
+            return {"status": "accepted", "accepted": 0, "rejected": []}
+        counters.rejected += len(submission.rejected)
+        batch = Batch(site.pk, arrival, wire.to_events(submission, site.pk, arrival))
+        if not self._runtime.pipeline.offer(batch):
+            raise WireError(503, "busy", "Too many events are waiting; send them again shortly.")
+        await batch.done()
+        counters.accepted += len(batch.events)
+        if submission.single:
+            return {"status": "accepted"}
+        return {
+            "status": "accepted",
+            "accepted": len(batch.events),
+            "rejected": submission.rejected,
+        }
+
+    def _authorise(self, key: str, origin: bytes | None) -> KnownSite:
+        sites = self._runtime.sites
+        if not sites.loaded:
+            raise WireError(503, "starting", "The server has not reached its database yet.")
+        if key:
+            site = sites.by_key(key)
+            if site is None:
+                raise WireError(401, "unknown_key", "No site has this write key.", "site")
+        else:
+            site = sites.default if settings.DEBUG else None
+            if site is None:
+                raise WireError(401, "unknown_key", "The write key of a site is needed.", "site")
+        if origin is not None and site.origins and origin.decode("latin-1") not in site.origins:
+            raise WireError(403, "origin", "This origin may not send events for this site.")
+        return site
+
+
+async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length[:20]) > wire.MAX_BODY:
+        raise wire.too_large()
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        part = message.get("body", b"")
+        size += len(part)
+        if size > wire.MAX_BODY:
+            raise wire.too_large()
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def _answer(send: Send, status: int, answer: dict[str, Any], extra: Headers) -> None:
+    body = msgspec.json.encode(answer)
+    described = (
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+    )
+    await _send(send, status, (*_CORS, *extra, *described), body)
+
+
+async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,122 @@
+"""The publisher: one thread that stores what the engine said and sends what was stored.
+
+It sends by following the table, not by passing on what it just wrote. So a step written
+elsewhere (a person resolves in a request, a command in another process) goes the same way,
+and every stream hears the steps in the order of their sequence.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import DatabaseError, connection, reset_queries
+
+from detection import store, streams
+from detection.models import PatternChange, Site
+from detection.pipeline import Outbox
+from detection.sites import SiteDirectory
+
+logger = logging.getLogger(__name__)
+
+TURN_S = 1.0
+BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+# Changes sent in one go; those beyond wait for the next turn.
+MOST_AT_ONCE = 500
+
+Tick = Callable[[int], None]
+_ticks: list[Tick] = []
+
+
+def every_turn(tick: Tick) -> None:
+    """Call `tick(site)` for each site about once a second, in the publisher's thread."""
+    _ticks.append(tick)
+
+
+def _no_table(error: DatabaseError) -> bool:
+    return any(words in str(error) for words in ("no such table", "does not exist"))
+
+
+class Publisher:
+    """Owns the thread. `start` returns at once; `ready` is set when ingest knows the sites."""
+
+    def __init__(self, outbox: Outbox, sites: SiteDirectory) -> None:
+        self._outbox = outbox
+        self._sites = sites
+        self._sent: dict[int, int] = {}
+        self._stopping = threading.Event()
+        self._failures = 0
+        self._next_tick = 0.0
+        self.ready = threading.Event()  # the sites have been read
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Store and send what still waits, then end the thread."""
+        self._stopping.set()
+        self._outbox.nudge()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            stopping = self._stopping.is_set()
+            changes = self._outbox.wait(0 if stopping else TURN_S)
+            try:
+                if changes:
+                    store.apply(changes)
+                    self._outbox.forget(len(changes))
+                self._follow()
+                self.ready.set()
+                self._tick()
+            except DatabaseError as error:
+                self._trouble(error)
+                continue
+            except Exception:
+                logger.exception("The publisher met an error; it goes on.")
+            finally:
+                if settings.DEBUG:
+                    reset_queries()  # nobody ends a request here, so nobody else would
+            if self._failures:
+                logger.info("The database answers again; nothing was lost.")
+                self._failures = 0
+            if stopping and not len(self._outbox):
+                connection.close()
+                return
+
+    def _trouble(self, error: DatabaseError) -> None:
+        """Keep what could not be stored, say so once, and try again after a while."""
+        if not self._failures:
+            hint = " Is it migrated? (python manage.py migrate)" if _no_table(error) else ""
+            logger.error("The database refuses: %s.%s Patterns wait in memory.", error, hint)
+        connection.close()
+        pause = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+        self._failures += 1
+        time.sleep(pause)
+
+    def _follow(self) -> None:
+        """Send every change that is in the table and has not been sent."""
+        sites = list(Site.objects.all())
+        self._sites.refresh(sites)
+        for site in sites:
+            sent = self._sent.setdefault(site.pk, site.last_change)
+            while sent < site.last_change:
+                new = PatternChange.objects.filter(site=site, sequence__gt=sent)
+                changes = list(new.select_related("pattern").order_by("sequence")[:MOST_AT_ONCE])
+                if not changes:
+                    sent = site.last_change
+                else:
+                    streams.send_changes(site.pk, changes)
+                    sent = changes[-1].sequence
+                self._sent[site.pk] = sent
+
+    def _tick(self) -> None:
+        if time.monotonic() < self._next_tick:
+            return
+        self._next_tick = time.monotonic() + TURN_S
+        for site in list(self._sent):
+            for tick in _ticks:
+                tick(site)

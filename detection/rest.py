@@ -1,0 +1,197 @@
+"""The query API, through django-ninja: /api/…, GET /events and /health.
+
+Names and shapes are a contract; clients written for them exist. Bare JSON, arrays newest
+first unless said otherwise; every error is `{"error": {"code", "message", "field"}}`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import NinjaAPI, Query, Schema
+from ninja.errors import HttpError, ValidationError
+from pydantic import Field
+
+from detection import access, clock, live, resolution
+from detection.models import Pattern
+from detection.pipeline import EngineUnavailable
+from detection.shapes import (
+    ErrorOut,
+    EventOut,
+    HealthOut,
+    PatternOut,
+    StatsOut,
+    VisitorOut,
+    event_out,
+    pattern_out,
+)
+from detection.wire import error_body
+
+api = NinjaAPI(
+    title="BehaviourLens",
+    version="1",
+    description="Friction as it forms: patterns, counters, and who is here now.",
+    urls_namespace="api",
+    docs_url="/api/docs",
+    openapi_url="/api/openapi.json",
+)
+
+_ERRORS = {400: ErrorOut, 403: ErrorOut, 503: ErrorOut}
+
+
+class PatternFilter(Schema):
+    """Filters of GET /api/patterns; all of them apply before the limit."""
+
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    severity: Literal["", "low", "medium", "high"] = ""
+    type: Annotated[str, Field(max_length=40)] = ""
+    user: Annotated[str, Field(max_length=128, description="a visitor's id or identified id")] = ""
+    q: Annotated[str, Field(max_length=200, description="in visitor, page or explanation")] = ""
+    before: Annotated[str, Field(max_length=64, description="a pattern_id, for paging")] = ""
+
+
+class Resolution(Schema):
+    """What may be said when resolving."""
+
+    note: Annotated[str, Field(max_length=2000)] | None = None
+
+
+def _site(request: HttpRequest) -> int:
+    site = access.site_of(request)
+    if not access.may_read(request.user, site.pk):
+        raise HttpError(403, "You may not see this site; log in with an account that may.")
+    return site.pk
+
+
+@api.get("/api/patterns", response={200: list[PatternOut], **_ERRORS}, tags=["patterns"])
+def patterns(request: HttpRequest, filters: Query[PatternFilter]) -> Any:
+    """Patterns, the newest first."""
+    site = _site(request)
+    found = (
+        Pattern.objects.for_site(site)
+        .matching(severity=filters.severity, type=filters.type, user=filters.user, q=filters.q)
+        .newest_first()
+    )
+    if filters.before:
+        last = Pattern.objects.for_site(site).filter(pk=filters.before).first()
+        if last is None:
+            raise _bad_parameter("before", "before is not the id of a pattern")
+        found = found.before(last)
+    return [pattern_out(pattern) for pattern in found[: filters.limit]]
+
+
+@api.patch(
+    "/api/patterns/{pattern_id}/resolve",
+    response={200: PatternOut, **_ERRORS, 404: ErrorOut},
+    tags=["patterns"],
+)
+def resolve_pattern(request: HttpRequest, pattern_id: str, body: Resolution | None = None) -> Any:
+    """Mark a pattern resolved; doing so again changes nothing."""
+    site = _site(request)
+    if not access.may_resolve(request.user, site):
+        raise HttpError(403, "You may not resolve patterns of this site.")
+    if not Pattern.objects.for_site(site).filter(pk=pattern_id).exists():
+        raise HttpError(404, "There is no such pattern.")
+    note = body.note if body else None
+    return pattern_out(resolution.resolve(pattern_id, access.name_of(request.user), note))
+
+
+@api.get("/api/stats", response={200: StatsOut, **_ERRORS}, tags=["live"])
+def stats(request: HttpRequest) -> Any:
+    """Counters since the server's start. `abandonment_rate` is 0-1."""
+    return live.stats(_site(request))
+
+
+@api.get("/api/users/active", response={200: list[VisitorOut], **_ERRORS}, tags=["live"])
+def active_users(
+    request: HttpRequest,
+    within: Annotated[int, Query(ge=1, le=300, description="seconds")] = 60,
+) -> Any:
+    """Visitors heard within the last `within` seconds."""
+    return [
+        VisitorOut(
+            user_id=visitor.user_id,
+            current_page=visitor.current_page,
+            last_seen=visitor.last_seen,
+            identified=visitor.identified or None,
+        )
+        for visitor in live.active_visitors(_site(request), within * 1000)
+    ]
+
+
+@api.get(
+    "/api/users/{path:user_id}/events",
+    response={200: list[EventOut], **_ERRORS, 404: ErrorOut},
+    tags=["live"],
+)
+def events_of_user(request: HttpRequest, user_id: str) -> Any:
+    """What a visitor did in the last five minutes, oldest first."""
+    return _window(request, user_id)
+
+
+@api.get("/events", response={200: list[EventOut], **_ERRORS, 404: ErrorOut}, tags=["live"])
+def events(request: HttpRequest, user_id: Annotated[str, Query(min_length=1, max_length=128)]) -> Any:
+    """The same as /api/users/{user_id}/events, for ids that do not go well in a path."""
+    return _window(request, user_id)
+
+
+def _window(request: HttpRequest, user_id: str) -> list[EventOut]:
+    window = live.visitor_window(_site(request), user_id)
+    if window is None:
+        raise HttpError(404, "This visitor has done nothing in the last five minutes.")
+    return [event_out(event) for event in window.events]
+
+
+@api.api_operation(["GET", "HEAD"], "/health", response=HealthOut, tags=["operation"])
+def health(request: HttpRequest) -> Any:
+    """Whether the server answers. `timestamp` is epoch ms."""
+    return HealthOut(status="ok", timestamp=clock.now_ms())
+
+
+class _BadParameter(Exception):
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def _bad_parameter(field: str, message: str) -> _BadParameter:
+    return _BadParameter(field, message)
+
+
+_CODES = {400: "bad_request", 401: "login_needed", 403: "forbidden", 404: "not_found", 503: "busy"}
+
+
+def _error(
+    request: HttpRequest, status: int, message: str, field: str | None = None
+) -> HttpResponse:
+    body = error_body(_CODES.get(status, "error"), message, field)
+    return api.create_response(request, body, status=status)
+
+
+@api.exception_handler(HttpError)
+def _on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    return _error(request, error.status_code, str(error))
+
+
+@api.exception_handler(Http404)
+def _on_not_found(request: HttpRequest, error: Http404) -> HttpResponse:
+    return _error(request, 404, "There is nothing here.")
+
+
+@api.exception_handler(_BadParameter)
+def _on_bad_parameter(request: HttpRequest, error: _BadParameter) -> HttpResponse:
+    return _error(request, 400, str(error), error.field)
+
+
+@api.exception_handler(ValidationError)
+def _on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    first = error.errors[0]
+    field = str(first["loc"][-1]) if first.get("loc") else None
+    message = str(first["msg"])
+    return _error(request, 400, f"{field}: {message[:1].lower()}{message[1:]}", field)
+
+
+@api.exception_handler(EngineUnavailable)
+def _on_unavailable(request: HttpRequest, error: EngineUnavailable) -> HttpResponse:
+    response = _error(request, 503, f"{error}"[:1].upper() + f"{error}."[1:])
+    response["Retry-After"] = "1"
+    return response

@@ -1,0 +1,69 @@
+"""The running parts of a serving process: sites, engine, pipeline, publisher.
+
+`AppConfig.ready` makes a Runtime in every process; only `behaviourlens.asgi` starts it.
+"""
+
+import atexit
+import logging
+import threading
+from collections import Counter
+
+from django.conf import settings
+
+from detection.engine.engine import Engine, EngineConfig
+from detection.pipeline import Outbox, Pipeline
+from detection.publisher import Publisher
+from detection.sites import SiteDirectory
+
+logger = logging.getLogger(__name__)
+
+# The server opens its port when the sites are known, or after this time without a database.
+START_S = 10.0
+
+
+class Counters:
+    """What happened at the door since the start. Touched by the server's event loop only."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.rejected = 0
+        self.bots = 0
+        self.refusals: Counter[str] = Counter()
+
+    def refused(self, code: str) -> None:
+        self.refusals[code] += 1
+
+
+class Runtime:
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self.sites = SiteDirectory()
+        self.outbox = Outbox()
+        self.pipeline = Pipeline(Engine(EngineConfig()), self.outbox, settings.BL_QUEUE_EVENTS)
+        self.publisher = Publisher(self.outbox, self.sites)
+        self._lock = threading.Lock()
+        self._started = False
+        self._stopped = False
+
+    def start(self) -> None:
+        """Start both threads, once, and see to it that they end in order with the process."""
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+        self.publisher.start()
+        self.pipeline.start()
+        self.publisher.ready.wait(START_S)
+        # Daphne ends on SIGTERM by returning from its reactor, so this is where every
+        # server's clean end comes by; the threads are still running then.
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """Finish what was accepted: first the engine, then what it said."""
+        with self._lock:
+            if not self._started or self._stopped:
+                return
+            self._stopped = True
+        self.pipeline.stop()
+        self.publisher.stop()
+        logger.info("All that was accepted has been handled; stopped.")

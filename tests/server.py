@@ -1,0 +1,154 @@
+"""A real BehaviourLens: its own process, its own database, its own port."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+START_S = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(database: Path, **extra: str) -> dict[str, str]:
+    """The machine's environment without what would change the server, and with `extra`."""
+    ours = ("BL_", "PORT", "DEBUG", "SECRET_KEY", "DATABASE_URL", "ALLOWED_HOSTS", "DJANGO_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return kept | {
+        "DATABASE_URL": f"sqlite:///{database}",
+        "SECRET_KEY": "a key for the tests of this one server",
+        **extra,
+    }
+
+
+def manage(database: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a management command against `database`; fails where the command fails."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment(database, **extra),
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+class Server:
+    """Daphne serving behaviourlens.asgi on a free port; a context manager."""
+
+    def __init__(self, folder: Path, template: Path | None = None, **extra: str) -> None:
+        """Serve from a database in `folder`, copied from `template` (migrated) or made new."""
+        self.database = folder / "db.sqlite3"
+        if not self.database.exists():
+            if template is not None:
+                shutil.copy(template, self.database)
+            else:
+                manage(self.database, "migrate", "--verbosity", "0", **extra)
+        self.log = folder / "server.log"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._extra = extra
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def command(self) -> list[str]:
+        daphne = [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1"]
+        return [*daphne, "-p", str(self.port), "behaviourlens.asgi:application"]
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                cwd=ROOT,
+                env=environment(self.database, PORT=str(self.port), **self._extra),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                if self.get("/health")["status"] == "ok":
+                    return
+            except (OSError, urllib.error.URLError):
+                time.sleep(0.05)
+        self.kill()
+        raise RuntimeError(f"the server did not start:\n{self.log.read_text()}")
+
+    def stop(self, timeout: float = 30.0) -> int | None:
+        """SIGTERM, and wait for the end; its exit code."""
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers (lower case) and body, whatever the status."""
+        request = urllib.request.Request(
+            self.url + path, data=body, method=method, headers=headers or {}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, _lower(response.headers), response.read()
+        except urllib.error.HTTPError as error:
+            return error.code, _lower(error.headers), error.read()
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.request("GET", path)[2])
+
+    def post(self, payload: object) -> tuple[int, Any]:
+        """Send events; status and answer."""
+        status, _, body = self.request("POST", "/events", json.dumps(payload).encode())
+        return status, json.loads(body)
+
+    def wait_for(self, path: str, found: Any, timeout: float = 10.0) -> Any:
+        """GET until `found(answer)` holds; the answer."""
+        deadline = time.monotonic() + timeout
+        while True:
+            answer = self.get(path)
+            if found(answer):
+                return answer
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{path} never became so; it says {answer!r}")
+            time.sleep(0.05)
+
+
+def _lower(headers: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
