@@ -46,8 +46,12 @@ def origins(env: Env, name: str) -> list[str]:
     values = [value.strip().rstrip("/") for value in read(env.list, name, [])]
     for value in values:
         parts = urlsplit(value)
-        if value != "*" and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.path):
-            refuse(f"{name} holds {value!r}, which is neither * nor an origin like https://shop.example")
+        if value != "*" and (
+            parts.scheme not in {"http", "https"} or not parts.netloc or parts.path
+        ):
+            refuse(
+                f"{name} holds {value!r}, which is neither * nor an origin like https://shop.example"
+            )
     return values
 
 
@@ -73,7 +77,9 @@ def database(default: Path) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         }
     elif config["ENGINE"] != "django.db.backends.postgresql":
-        refuse("DATABASE_URL names a database other than SQLite or PostgreSQL; these two are supported")
+        refuse(
+            "DATABASE_URL names a database other than SQLite or PostgreSQL; these two are supported"
+        )
     return config
 
 

@@ -148,6 +148,9 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
+        "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
+        # A 404 or a 400 is the caller's news, not the operator's.
+        "django.request": {"level": "ERROR"},
         "detection": {"level": LOG_LEVEL},
         "dashboard": {"level": LOG_LEVEL},
         "demo_store": {"level": LOG_LEVEL},

@@ -18,7 +18,9 @@ _SAID = {
 class JsonErrors(MiddlewareMixin):
     """Gives the API's errors their JSON body, where Django would answer with a page."""
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
         said = _SAID.get(response.status_code)
         if (
             said is None

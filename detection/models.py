@@ -189,4 +189,3 @@ class PatternChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sequence}: {self.kind}"
-

@@ -198,7 +198,11 @@ class Pipeline:
             chunk: list[Batch] = []
             events = 0
             # While the publisher is behind, events wait here, and then outside.
-            while self._batches and events < CHUNK_EVENTS and (self._stopping or not self._outbox.full):
+            while (
+                self._batches
+                and events < CHUNK_EVENTS
+                and (self._stopping or not self._outbox.full)
+            ):
                 batch = self._batches.popleft()
                 events += len(batch.events)
                 chunk.append(batch)

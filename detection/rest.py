@@ -129,7 +129,9 @@ def events_of_user(request: HttpRequest, user_id: str) -> Any:
 
 
 @api.get("/events", response={200: list[EventOut], **_ERRORS, 404: ErrorOut}, tags=["live"])
-def events(request: HttpRequest, user_id: Annotated[str, Query(min_length=1, max_length=128)]) -> Any:
+def events(
+    request: HttpRequest, user_id: Annotated[str, Query(min_length=1, max_length=128)]
+) -> Any:
     """The same as /api/users/{user_id}/events, for ids that do not go well in a path."""
     return _window(request, user_id)
 

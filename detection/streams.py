@@ -123,7 +123,9 @@ def _last_change(site: int) -> int:
 class ChannelManager(ChannelManagerBase):  # type: ignore[misc]
     """Who may listen to what: those who may see the site, and nobody to anything else."""
 
-    def get_channels_for_request(self, request: HttpRequest, view_kwargs: dict[str, Any]) -> set[str]:
+    def get_channels_for_request(
+        self, request: HttpRequest, view_kwargs: dict[str, Any]
+    ) -> set[str]:
         return set(view_kwargs["channels"])
 
     def can_read_channel(self, user: Any, channel: str) -> bool:
@@ -154,7 +156,9 @@ def send_passing(channel: str, event: str, data: str) -> None:
         send_event(channel, event, data, json_encode=False)
 
 
-def open_stream(request: HttpRequest, *, site: int, feed: str, passing: Sequence[str]) -> HttpResponse:
+def open_stream(
+    request: HttpRequest, *, site: int, feed: str, passing: Sequence[str]
+) -> HttpResponse:
     """The response that streams `feed` of a site, and the `passing` channels beside it.
 
     Without Last-Event-ID it starts at the present. 400 where that header makes no sense,
@@ -174,6 +178,7 @@ def open_stream(request: HttpRequest, *, site: int, feed: str, passing: Sequence
     wanted = EventRequest()
     wanted.channels = {kept, *(f"{name}-{site}" for name in passing)}
     wanted.channel_last_ids = {kept: str(since)}
+    wanted.is_next = False
     wanted.user = request.user if request.user.is_authenticated else None
     listener = Listener()
     listener.user_id = request.user.pk or "anonymous"

@@ -275,7 +275,9 @@ def clean_metadata(metadata: dict[str, Any] | None) -> dict[str, str] | None:
     """Scalars as strings; None where nothing is left."""
     if not metadata:
         return None
-    return {_plain(key): _plain(value) for key, value in metadata.items() if value is not None} or None
+    return {
+        _plain(key): _plain(value) for key, value in metadata.items() if value is not None
+    } or None
 
 
 def _plain(value: str | int | float | bool) -> str:
