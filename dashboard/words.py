@@ -42,6 +42,15 @@ def action_words(action: str) -> str:
     return ACTIONS.get(action) or plain(action)
 
 
+def detail_words(key: str, value: str) -> tuple[str, str]:
+    """A piece of metadata for reading: `duration_ms` of `45000` is a `duration` of `45 s`."""
+    if key.endswith("_ms") and value.isascii() and value.isdigit():
+        return plain(key.removesuffix("_ms")).lower(), f"{float(value) / 1000:,.1f} s".replace(
+            ".0 ", " "
+        )
+    return key.replace("_", " "), value
+
+
 def as_datetime(moment: object) -> datetime | None:
     """A datetime, or epoch ms, as a datetime; None for anything else."""
     if isinstance(moment, datetime):

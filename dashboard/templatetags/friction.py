@@ -13,7 +13,7 @@ register = template.Library()
 
 # Steps of evidence shown with a row; the admin has them all.
 MOST_STEPS = 12
-SHORT_ID = 8
+SHORT_ID = 12
 
 register.filter("type_words", words.type_words)
 register.filter("action_words", words.action_words)
@@ -88,4 +88,4 @@ def details(event: Any) -> list[tuple[str, str]]:
     metadata = event.get("metadata") if isinstance(event, dict) else event.metadata
     if not isinstance(metadata, dict):
         return []
-    return [(str(key).replace("_", " "), str(value)) for key, value in metadata.items()]
+    return [words.detail_words(str(key), str(value)) for key, value in metadata.items()]

@@ -2,7 +2,7 @@
 // The server writes exact times only, so that one page serves everyone.
 (() => {
   "use strict";
-  const ago = new Intl.RelativeTimeFormat("en-GB", { numeric: "auto", style: "short" });
+  const ago = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "narrow" });
   const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
   const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const exact = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long" });
