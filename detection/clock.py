@@ -1,4 +1,4 @@
-"""The one place of the shell that reads the wall clock, and the exact way between ms and datetimes."""
+"""Where the shell reads the wall clock, and the exact way between ms and datetimes."""
 
 import time
 from datetime import UTC, datetime, timedelta
