@@ -1,0 +1,39 @@
+"""What a rule is to the engine."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from ..deadlines import Deadlines
+from ..events import Event
+from ..patterns import Change
+from ..snapshots import Tally
+from ..visitor import Visitor
+
+if TYPE_CHECKING:
+    from ..config import EngineConfig
+
+Observe = Callable[[Visitor, Event, int], Sequence[Change]]
+
+
+class Rule:
+    """One kind of friction. Its module's docstring is its definition.
+
+    name: the `type` of its patterns.
+    actions: the actions it listens to; empty for all.
+    """
+
+    name: ClassVar[str]
+    actions: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(
+        self, config: "EngineConfig", deadlines: Deadlines, tallies: dict[int, Tally]
+    ) -> None:
+        raise NotImplementedError
+
+    def observe(self, visitor: Visitor, event: Event, now: int) -> Sequence[Change]:
+        """What the event, just added to the visitor's window and heard at now, changes."""
+        raise NotImplementedError
+
+    def known_as(self, site: int, user_id: str, now: int) -> str:
+        """The known id of a visitor whom the rule remembers beyond their window, or ""."""
+        return ""
