@@ -2,17 +2,23 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, cast
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django_htmx.middleware import HtmxDetails
 
 from detection.api import Site, may_read, may_resolve, site_of
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 SiteView = Callable[Concatenate[HttpRequest, Site, P], HttpResponse]
+
+
+def htmx_of(request: HttpRequest) -> HtmxDetails:
+    """What htmx says of the request; false where it is not htmx's."""
+    return cast(HtmxDetails, request.htmx)  # type: ignore[attr-defined]
 
 
 def for_readers(view: SiteView[P]) -> View[P]:
@@ -22,11 +28,11 @@ def for_readers(view: SiteView[P]) -> View[P]:
     """
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         site = site_of(request)
         if may_read(request.user, site.pk):
             return view(request, site, *args, **kwargs)
-        if request.method == "GET" and not getattr(request, "htmx", False):
+        if request.method == "GET" and not htmx_of(request):
             return redirect_to_login(request.get_full_path())
         return refuse(request, 403)
 
@@ -37,7 +43,7 @@ def for_resolvers(view: SiteView[P]) -> View[P]:
     """Hand the view its site, if this person may resolve its patterns; else 403."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         site = site_of(request)
         if may_resolve(request.user, site.pk):
             return view(request, site, *args, **kwargs)

@@ -11,7 +11,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from dashboard.access import for_readers, for_resolvers, refuse
+from dashboard.access import for_readers, for_resolvers, htmx_of, refuse
 from dashboard.feed import (
     MOST_ROWS,
     PAGE_ROWS,
@@ -114,7 +114,7 @@ def _act(
         pattern = act(pattern_id, by=api.name_of(request.user))
     except Pattern.DoesNotExist:
         return refuse(request, 404)
-    if getattr(request, "htmx", False):
+    if htmx_of(request):
         return HttpResponse(render_row(pattern))
     return HttpResponseRedirect(_way_back(request))
 
@@ -154,7 +154,7 @@ def _visitor_id(query: QueryDict) -> str:
 
 def _filters_here(request: HttpRequest) -> Filters:
     """The filters of the page that the request came from."""
-    here = getattr(request, "htmx", None) and request.htmx.current_url_abs_path
+    here = htmx_of(request).current_url_abs_path
     return Filters.asked(QueryDict(urlsplit(here).query if here else ""))
 
 
