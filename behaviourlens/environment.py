@@ -37,8 +37,8 @@ def port(env: Env) -> int:
     return read(env.int, "PORT", 8000, validate=validate.Range(min=1, max=65535))
 
 
-def positive(env: Env, name: str, default: int) -> int:
-    return read(env.int, name, default, validate=validate.Range(min=1))
+def positive(env: Env, name: str, default: int, most: int | None = None) -> int:
+    return read(env.int, name, default, validate=validate.Range(min=1, max=most))
 
 
 def origins(env: Env, name: str) -> list[str]:

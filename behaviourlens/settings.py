@@ -26,7 +26,7 @@ BL_API_ORIGINS = environment.origins(env, "BL_API_ORIGINS")
 # Events that may wait for the engine before POST /events answers 503.
 BL_QUEUE_EVENTS = environment.positive(env, "BL_QUEUE_EVENTS", 50_000)
 # Seconds after a page is left from within the funnel until that counts as abandonment.
-BL_LEAVE_GRACE = environment.positive(env, "BL_LEAVE_GRACE", 30)
+BL_LEAVE_GRACE = environment.positive(env, "BL_LEAVE_GRACE", 30, most=1799)
 LOG_LEVEL = environment.read(
     env.str,
     "BL_LOG_LEVEL",

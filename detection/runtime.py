@@ -10,7 +10,10 @@ from collections import Counter
 
 from django.conf import settings
 
-from detection.engine.engine import Engine, EngineConfig
+from detection.engine.config import EngineConfig
+from detection.engine.engine import Engine
+from detection.engine.rules.abandonment import AbandonmentSettings
+from detection.engine.rules.funnel import Funnel
 from detection.pipeline import Outbox, Pipeline
 from detection.publisher import Publisher
 from detection.sites import SiteDirectory
@@ -34,12 +37,20 @@ class Counters:
         self.refusals[code] += 1
 
 
+def engine_config() -> EngineConfig:
+    """The engine's numbers: its own defaults, but for what the environment sets."""
+    funnel = Funnel(leave_grace_ms=settings.BL_LEAVE_GRACE * 1000)
+    return EngineConfig(abandonment=AbandonmentSettings(funnels=(funnel,)))
+
+
 class Runtime:
+    """One per process: made in every process, started where it serves."""
+
     def __init__(self) -> None:
         self.counters = Counters()
         self.sites = SiteDirectory()
         self.outbox = Outbox()
-        self.pipeline = Pipeline(Engine(EngineConfig()), self.outbox, settings.BL_QUEUE_EVENTS)
+        self.pipeline = Pipeline(Engine(engine_config()), self.outbox, settings.BL_QUEUE_EVENTS)
         self.publisher = Publisher(self.outbox, self.sites)
         self._lock = threading.Lock()
         self._started = False

@@ -10,6 +10,7 @@ after some races, and lets an event that is both stored and queued through twice
 `_each_once` drops what the client has had.
 """
 
+import logging
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ from detection import access
 from detection.models import PatternChange, Site
 from detection.shapes import change_out
 from detection.wire import error_body
+
+logger = logging.getLogger(__name__)
 
 # A client that missed more than this is told to start over (`stream-reset`).
 MOST_REPLAYED = 1000
@@ -143,11 +146,18 @@ def has_listeners(channel: str) -> bool:
 def send_changes(site: int, changes: Sequence[PatternChange]) -> None:
     """Send stored changes (with their patterns) of one site to every feed that is heard."""
     for feed in _feeds.values():
-        if has_listeners(f"{feed.name}-{site}"):
-            for event in feed.events(site, changes):
-                data = _Stored(event.data)
-                data.sequence = event.id
-                send_event(event.channel, event.type, data, json_encode=False)
+        if not has_listeners(f"{feed.name}-{site}"):
+            continue
+        try:
+            events = feed.events(site, changes)
+        except Exception:
+            # One feed's mistake must not hold up the others, nor the changes to come.
+            logger.exception("Feed %s could not render changes of site %s.", feed.name, site)
+            continue
+        for event in events:
+            data = _Stored(event.data)
+            data.sequence = event.id
+            send_event(event.channel, event.type, data, json_encode=False)
 
 
 def send_passing(channel: str, event: str, data: str) -> None:
