@@ -25,7 +25,7 @@ class Command(BaseCommand):
         "and whether the server saw the patterns that it had to see."
     )
     # It needs a server, not a database, and runs where this one's settings are incomplete.
-    requires_system_checks: list[str] = []  # type: ignore[assignment]
+    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
