@@ -116,11 +116,13 @@ def inflate(body: bytes) -> bytes:
     try:
         plain = stream.decompress(body, MAX_BODY + 1)
     except zlib.error:
-        raise WireError(400, "malformed", "The body starts like gzip but cannot be read.") from None
+        raise WireError(400, "malformed", "The body is not gzip, as it says it is.") from None
     if len(plain) > MAX_BODY:
         raise too_large()
     if not stream.eof:
         raise WireError(400, "malformed", "The gzip body is cut short.")
+    if stream.unused_data:
+        raise WireError(400, "malformed", "Something follows the end of the gzip body.")
     return plain
 
 
@@ -235,7 +237,7 @@ _WORDS = (
     (re.compile(r"^Expected `str` of length <= (\d+)$"), r"must have at most \1 characters"),
     (re.compile(r"^Expected `int` >= (-?\d+)$"), r"must be at least \1"),
     (re.compile(r"^Expected `int` <= (\d+)$"), r"must be at most \1"),
-    (re.compile(r"^Expected `int`, got .*$"), "must be an integer"),
+    (re.compile(r"^Expected `int( \| null)?`, got .*$"), "must be an integer"),
     (re.compile(r"^Expected `str`, got .*$"), "must be a string"),
     (re.compile(r"^Expected `bool`, got .*$"), "must be true or false"),
     (re.compile(r"^Expected `array`, got .*$"), "must be an array"),
@@ -268,7 +270,7 @@ def clean_page(page: str) -> str:
     scheme, separator, rest = path.partition("://")
     if separator and "/" not in scheme:
         path = "/" + rest.partition("/")[2]
-    return ("/" + path.strip("/"))[:MAX_PAGE]
+    return ("/" + path.strip("/"))[:MAX_PAGE].rstrip("/") or "/"
 
 
 def clean_metadata(metadata: dict[str, Any] | None) -> dict[str, str] | None:
