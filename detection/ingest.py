@@ -5,6 +5,7 @@ GET on the same path is a query and belongs to Django's own handler.
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from django.conf import settings
@@ -79,7 +80,7 @@ class EventsEndpoint:
         body = wire.inflate(await _read(headers, receive))
         arrival = clock.now_ms()
         submission = wire.decode(body)
-        site = self._authorise(submission.site, headers.get(b"origin"))
+        site = self._authorise(submission.site or _site_in(scope), headers.get(b"origin"))
         counters = self._runtime.counters
         if submission.bot:
             counters.bots += len(submission.events)
@@ -113,6 +114,11 @@ class EventsEndpoint:
         if origin is not None and site.origins and origin.decode("latin-1") not in site.origins:
             raise WireError(403, "origin", "This origin may not send events for this site.")
         return site
+
+
+def _site_in(scope: Scope) -> str:
+    """The key in the query, for a body that has no place for one: `POST /events?site=KEY`."""
+    return dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("site", "")
 
 
 async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
