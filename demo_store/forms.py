@@ -131,7 +131,7 @@ class CheckoutForm(forms.Form):
         if postcode and not country.postcode.fullmatch(postcode):
             self.add_error(
                 "postcode",
-                f"That is not a postcode of {country.name}. One looks like {country.example}.",
+                f"That is not a postcode for {country.name}. Write it like {country.example}.",
             )
         method = METHOD.get(data.get("delivery", ""))
         if method and method.only and method.only != country.code:

@@ -1,4 +1,4 @@
-"""The pages one can look at: home, catalogue, product, search, and the page for what is not there."""
+"""The pages to look at: home, catalogue, product, search, and the shop's own 404."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -25,7 +25,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 def products(request: HttpRequest) -> HttpResponse:
     slug = request.GET.get("category", "")
-    category = Category.objects.filter(slug=slug).first() if "\0" not in slug else None
+    category = Category.objects.filter(slug=slug.replace("\0", "")).first() if slug else None
     if slug and category is None:
         return not_found(request, "That shelf does not exist.")
     sort = request.GET.get("sort", "")

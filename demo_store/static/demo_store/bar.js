@@ -14,13 +14,15 @@
     bar.dataset.state = name;
     say("state", text);
   };
-  const clock = (time) =>
-    new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-
   const link = part("dashboard");
-  const who = () => {
+
+  // Says who the visitor is, and true where what they do counts.
+  const look = () => {
     const lens = window.lens;
-    if (!lens) return;
+    if (!lens) {
+      state("off", "The tracker did not load");
+      return false;
+    }
     if (lens.visitor) {
       say("visitor", lens.visitor);
       const address = new URL(link.href);
@@ -28,23 +30,27 @@
       link.href = address.href;
     }
     if (lens.page) say("page", lens.page);
+    const now = lens.status().state;
+    if (now === "excluded") state("off", "Switched off in this browser");
+    if (now === "bot") state("off", "Automated browser, not counted");
+    return now !== "excluded" && now !== "bot";
   };
 
   document.addEventListener("lens:event", ({ detail }) => {
-    who();
-    if (detail.page) say("page", detail.page);
-    say("event", `${detail.action}, ${clock(detail.timestamp || Date.now())}`);
-    state("sending", "Sending");
+    say("page", detail.page);
+    say("event", detail.action);
+    say("time", new Date(detail.timestamp).toLocaleTimeString("en-GB"));
+    // The first event comes while the tracker starts, before window.lens can be asked.
+    if (!window.lens || look()) state("sending", "Sending");
   });
-  document.addEventListener("lens:sent", () => state("sent", "Arrived"));
+  document.addEventListener("lens:sent", () => {
+    if (look()) state("sent", "Arrived");
+  });
   document.addEventListener("lens:failed", ({ detail }) => {
-    const reason = (detail && detail.reason) || "no answer";
-    const retrying = detail && detail.retrying;
-    state("failed", retrying ? `Not arrived (${reason}), trying again` : `Not sent: ${reason}`);
+    state("failed", detail.retrying ? "Not arrived, trying again" : "Refused");
+    part("state").title = detail.reason;
   });
-
-  document.addEventListener("DOMContentLoaded", () => {
-    who();
-    if (!window.lens) state("off", "The tracker did not load");
-  });
+  // Defer: the tracker's script has run by then. A click later shows that it was switched off.
+  document.addEventListener("DOMContentLoaded", look);
+  document.addEventListener("click", look);
 })();
