@@ -26,7 +26,7 @@ def lens_script(base: str = "", hash_routing: bool = False, site: str = "") -> S
         reverse("lens_js"),
         site or default_site_key(),
         format_html(' data-base="{}"', base) if base else "",
-        mark_safe(" data-hash-routing") if hash_routing else "",  # noqa: S308 - a constant
+        mark_safe(" data-hash-routing") if hash_routing else "",
     )
 
 

@@ -17,12 +17,13 @@
   const bot = navigator.webdriver || undefined;
   const framed = self !== top;
 
-  let excluded, gone, visitor, view, page, depth, lastError;
+  let excluded, gone, visitor, view, page, depth;
   let since, due, mark, idleTimer, scrollTimer, sendTimer, retryTimer;
   let queue = [];
   let batch, busy; // batch: tried once, unchanging from then on
   let failures = 0;
   let dropped = 0;
+  let lastError = "";
 
   // The host page never pays for our mistakes.
   const safe = (work) => (...args) => {
@@ -43,7 +44,6 @@
     told[text] = 1;
   });
 
-  // randomUUID exists in secure contexts only.
   const newId = () =>
     crypto.randomUUID ? crypto.randomUUID() : crypto.getRandomValues(new Uint32Array(4)).join("-");
   const text = (value, length) => String(value).slice(0, length).replace(/[\p{Cc}\p{Cs}]/gu, " ");
@@ -60,7 +60,7 @@
   // one finds no q and becomes a visitor of its own.
   const park = (q, b) => save("sessionStorage", JSON.stringify({ v: visitor, q, b }));
   const claim = () => {
-    const saved = safe(JSON.parse)(load("sessionStorage")) || {};
+    const saved = safe(JSON.parse)(load("sessionStorage") || "{}") || {};
     const mine = saved.v && (framed || saved.q);
     visitor = visitor || (mine ? saved.v : newId());
     if (framed) return mine || park([]);
@@ -245,10 +245,12 @@
     if (excluded) tell(EXCLUDED);
     if (bot) tell("this browser is automated; its events do not count");
     claim();
-    on("pointermove pointerdown keydown wheel touchstart touchmove scroll click", active);
+    on("pointermove pointerdown keydown wheel touchstart touchmove click", active);
     on("click", click);
     on("scroll", (event) => {
-      if (event.target === document) scrollTimer = scrollTimer || setTimeout(safe(scrolled), 200);
+      if (event.target !== document) return;
+      active();
+      scrollTimer = scrollTimer || setTimeout(safe(scrolled), 200);
     });
     on("visibilitychange", visibility);
     on("popstate hashchange", () => look());
@@ -302,7 +304,10 @@
         });
       record(action, kept);
     }),
-    identify: safe((id) => record("identify", { id: text(id, 128) })),
+    identify: safe((id) => {
+      if (!id) return tell("identify() needs an id", "warn");
+      record("identify", { id: text(id, 128) });
+    }),
     exclude: safe(() => {
       excluded = true;
       queue = [];

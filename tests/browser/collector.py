@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 SCRIPT = Path(__file__).resolve().parents[2] / "detection" / "tracker" / "lens.js"
-CSP = "default-src 'none'; script-src 'self'; connect-src 'self'; frame-src 'self'"
+CSP = "default-src 'none'; script-src 'self'; connect-src 'self'; frame-src 'self'; img-src data:"
 BODY = """<main id="main"><h1>A page</h1><a id="next" href="/other">Other page</a></main>"""
 TAG = '<script src="/lens.js" data-site="k" defer></script>'
 DEADLINE_S = 8.0
@@ -181,6 +181,8 @@ class Collector:
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
+                # Chromium quietly repeats a request whose reused connection breaks.
+                self.send_header("Connection", "close")
                 self.send_header("Access-Control-Allow-Origin", "*")
                 self.send_header("Access-Control-Expose-Headers", "Retry-After")
                 if kind.startswith("text/html") and collector.csp:

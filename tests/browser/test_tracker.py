@@ -35,6 +35,15 @@ def visit(page: Page, collector: Collector, path: str = "/shop", **kwargs: Any) 
     collector.wait_event("navigate", before + 1)
 
 
+def wait_until(page: Page, expression: str, seconds: float = 8.0) -> Any:
+    """What `expression` gives once it is true. (Playwright's own wait needs eval: CSP.)"""
+    end = time.monotonic() + seconds
+    while not (found := page.evaluate(expression)):
+        assert time.monotonic() < end, f"not within {seconds} s: {expression}"
+        time.sleep(0.02)
+    return found
+
+
 def status(page: Page) -> dict[str, Any]:
     return dict(page.evaluate("lens.status()"))
 
@@ -612,7 +621,7 @@ def test_trouble_is_tried_again_with_the_same_batch(
     collector.answer(trouble)
     page.evaluate("lens.track('purchase', {total: 12})")
     collector.wait_received(2)
-    page.wait_for_function("failed.length")
+    wait_until(page, "failed.length")
     assert status(page)["state"] == "retrying"
     assert status(page)["queued"] == 1
     page.evaluate("lens.track('confirm')")
@@ -628,7 +637,7 @@ def test_trouble_is_tried_again_with_the_same_batch(
     assert len(failed) == 1
     assert failed[0]["retrying"] is True
     assert failed[0]["reason"]
-    page.wait_for_function("lens.status().state === 'sending' && !lens.status().queued")
+    wait_until(page, "lens.status().state === 'sending' && !lens.status().queued")
 
 
 def test_retry_after_is_honoured(page: Page, collector: Collector) -> None:
@@ -645,7 +654,7 @@ def test_waiting_grows_to_between_30_and_60_s(still: Page, collector: Collector)
     still.evaluate("lens.track('purchase')")
     waits = []
     for failures in range(1, 9):
-        still.wait_for_function(f"n >= {failures}", polling=50)
+        wait_until(still, f"n >= {failures}")
         before = still.evaluate("Date.now()")
         while len(collector.received) < failures + 2:
             still.clock.run_for(500)
@@ -667,7 +676,7 @@ def test_a_refusal_drops_the_batch_and_says_why(
     with page.expect_console_message(lambda message: "BehaviourLens" in message.text) as said:
         page.evaluate("lens.track('purchase')")
     assert said.value.type == "warning"
-    failed = page.wait_for_function("window.failed").json_value()
+    failed = wait_until(page, "window.failed")
     assert failed["retrying"] is False
     assert failed["reason"].startswith(code)
     assert "told_so" in failed["reason"]
@@ -686,7 +695,7 @@ def test_the_queue_is_bounded_and_keeps_the_newest(page: Page, collector: Collec
     visit(page, collector)
     collector.always("503")
     page.evaluate("lens.track('purchase')")
-    page.wait_for_function("lens.status().state === 'retrying'")
+    wait_until(page, "lens.status().state === 'retrying'")
     page.evaluate("for (let n = 0; n < 450; n++) lens.track('click', {n})")
     assert status(page)["queued"] == 200
     assert status(page)["dropped"] == 251
@@ -717,7 +726,7 @@ def test_unsent_events_go_with_the_next_page_of_the_tab(page: Page, collector: C
     visitor = page.evaluate("lens.visitor")
     collector.always("503")
     page.evaluate("lens.track('purchase')")
-    page.wait_for_function("lens.status().state === 'retrying'")
+    wait_until(page, "lens.status().state === 'retrying'")
     page.evaluate("lens.track('click', {n: 1})")
     attempt = collector.received[1].envelope["batch"]
     page.goto(collector.page("/plain", tag=""))
@@ -776,7 +785,7 @@ def test_the_page_hears_of_events_and_envelopes(page: Page, collector: Collector
           document.addEventListener(name, (event) => heard.push([name, event.detail]));""",
     )
     visit(page, collector, tag=listen + TAG)
-    page.wait_for_function("heard.length === 2")
+    wait_until(page, "heard.length === 2")
     (first, event), (second, sent) = page.evaluate("heard")
     assert (first, second) == ("lens:event", "lens:sent")
     assert set(event) == {"action", "page", "timestamp", "metadata"}
@@ -792,7 +801,7 @@ def test_exclude_stops_now_and_on_later_pages(page: Page, collector: Collector) 
     page.click("h1")
     assert status(page)["state"] == "excluded"
     page.goto(collector.page("/cart"))
-    page.wait_for_function("window.lens")
+    wait_until(page, "window.lens")
     page.click("h1")
     page.evaluate("lens.track('purchase')")
     assert status(page)["state"] == "excluded"
@@ -873,7 +882,7 @@ def test_a_page_without_fetch_is_left_alone(
     page: Page, collector: Collector, faults: list[str], broken: str
 ) -> None:
     page.goto(collector.page("/shop", tag=collector.script("/broken.js", broken) + TAG))
-    page.wait_for_function("lens.status().state === 'retrying'")
+    wait_until(page, "lens.status().state === 'retrying'")
     page.click("h1")
     assert status(page)["lastError"]
     assert faults == []
