@@ -138,11 +138,14 @@ class Pipeline:
     def offer(self, batch: Batch) -> bool:
         """Queue a batch; False where there is no room, or no more is taken. Never blocks.
 
+        One that is larger than the whole queue is taken while nothing else waits; otherwise
+        its client would be told to come again for ever.
         Its arrival is raised to the engine's time where that is ahead of it, so that what the
         engine is told never depends on when this thread looked at the clock.
         """
         with self._wake:
-            if self._stopping or self._waiting + len(batch.events) > self.capacity:
+            room = self.capacity - self._waiting
+            if self._stopping or (self._waiting and len(batch.events) > room):
                 return False
             self._clock = batch.arrival = max(self._clock, batch.arrival)
             self._batches.append(batch)
