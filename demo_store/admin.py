@@ -73,4 +73,4 @@ class OrderAdmin(ReadOnly, admin.ModelAdmin):
 
     @admin.display(description="pieces", ordering="pieces")
     def pieces(self, order: Order) -> int:
-        return order.pieces  # type: ignore[attr-defined]
+        return int(order.pieces)  # type: ignore[attr-defined]

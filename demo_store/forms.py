@@ -219,10 +219,10 @@ class PaymentForm(forms.Form):
             raise ValidationError("That card has expired.", code="expired")
         if last_month.year > today.year + 20:
             raise ValidationError("That is too far ahead for a card.", code="far")
-        return self.cleaned_data["expiry"]
+        return match[0]
 
     def clean_cvc(self) -> str:
-        code = self.cleaned_data["cvc"]
+        code = str(self.cleaned_data["cvc"])
         card = cards.BY_NUMBER.get(self.cleaned_data.get("number", ""))
         lengths = {card.cvc_length} if card else {3, 4}
         if not re.fullmatch(r"[0-9]+", code) or len(code) not in lengths:

@@ -114,7 +114,8 @@ class ProductQuerySet(models.QuerySet["Product"]):
 
 class ProductManager(models.Manager.from_queryset(ProductQuerySet)):  # type: ignore[misc]
     def get_by_natural_key(self, slug: str) -> "Product":
-        return self.get(slug=slug)
+        product: Product = self.get(slug=slug)
+        return product
 
 
 class Product(models.Model):

@@ -42,7 +42,7 @@ def checkout(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def payment(request: HttpRequest) -> HttpResponse:
-    request.exception_reporter_filter = AlwaysHide()  # type: ignore[attr-defined]
+    request.exception_reporter_filter = AlwaysHide()
     return _payment(request)
 
 

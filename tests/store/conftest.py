@@ -1,11 +1,11 @@
 """Verse with its shipped catalogue, and a shopper who can be sent part of the way."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
-from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -32,13 +32,13 @@ class Shopper:
     def __init__(self) -> None:
         self.client = Client()
 
-    def get(self, path: str, **kwargs: object) -> HttpResponse:
+    def get(self, path: str, **kwargs: Any) -> Any:
         return self.client.get(f"/demo{path}", **kwargs)
 
-    def post(self, path: str, data: dict[str, object], **kwargs: object) -> HttpResponse:
-        return self.client.post(f"/demo{path}", data, **kwargs)
+    def post(self, path: str, data: dict[str, object]) -> Any:
+        return self.client.post(f"/demo{path}", data)
 
-    def add(self, slug: str, quantity: object = 1, **labels: str) -> HttpResponse:
+    def add(self, slug: str, quantity: object = 1, **labels: str) -> Any:
         """Add a product; `colour="Clay"` chooses by label, and what is not named is the first."""
         product = Product.objects.get(slug=slug)
         data: dict[str, object] = {"product": slug, "quantity": quantity}
@@ -49,7 +49,7 @@ class Shopper:
             )
         return self.post("/cart/add", data)
 
-    def fill_in(self, **changes: str) -> HttpResponse:
+    def fill_in(self, **changes: str) -> Any:
         return self.post("/checkout", {**ADDRESS, **changes})
 
     def card(self, **changes: str) -> dict[str, object]:
@@ -58,7 +58,7 @@ class Shopper:
         hidden = {"attempt": form.attempt, "total": str(form.total)}
         return {**hidden, **CARD, "cvc": "123", **changes}
 
-    def pay(self, **changes: str) -> HttpResponse:
+    def pay(self, **changes: str) -> Any:
         return self.post("/payment", self.card(**changes))
 
 

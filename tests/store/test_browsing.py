@@ -1,5 +1,8 @@
 """Home, catalogue, product and the shop's 404."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from django.utils.html import escape
 
@@ -60,7 +63,7 @@ def test_an_empty_category_says_so(shopper: Shopper) -> None:
         ("name", lambda product: product.name),
     ],
 )
-def test_sorting(shopper: Shopper, sort: str, key: object) -> None:
+def test_sorting(shopper: Shopper, sort: str, key: Callable[[Product], Any]) -> None:
     products = list(shopper.get(f"/products?sort={sort}").context["products"])
     assert products == sorted(products, key=key)
 

@@ -15,7 +15,7 @@ def lines(shopper: Shopper) -> list[tuple[str, str, int]]:
 
 
 def key_of(shopper: Shopper) -> str:
-    return next(iter(shopper.client.session[SESSION_KEY]))
+    return str(next(iter(shopper.client.session[SESSION_KEY])))
 
 
 def test_adding_shows_the_cart_with_a_message(shopper: Shopper) -> None:

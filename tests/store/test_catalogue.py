@@ -1,5 +1,6 @@
 """The shipped catalogue: complete, and careful with what a shop has changed."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -33,9 +34,7 @@ def test_everything_is_drawn() -> None:
 def test_drawings_carry_no_style_script_or_link() -> None:
     for path in DRAWINGS.glob("*.svg"):
         text = path.read_text()
-        assert not [
-            bad for bad in ("style=", "<script", "href", "http", "on") if f" {bad}" in text
-        ], path
+        assert not re.search(r"style=|<script|href|http|\son\w+=|\sid=", text), path
 
 
 def test_loading_again_adds_nothing_and_leaves_changes_alone() -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from demo_store.cards import TEST_CARDS, passes_luhn
+from demo_store.cards import TEST_CARDS, TestCard, passes_luhn
 from demo_store.forms import CheckoutForm, PaymentForm
 from tests.store.conftest import ADDRESS, CARD
 
@@ -37,7 +37,7 @@ def payment(**changes: str) -> PaymentForm:
 
 
 @pytest.mark.parametrize("card", TEST_CARDS, ids=lambda card: card.grouped)
-def test_test_cards(card: object) -> None:
+def test_test_cards(card: TestCard) -> None:
     form = payment(number=card.grouped, cvc="1" * card.cvc_length)
     assert form.is_valid() is (not card.declined)
 

@@ -115,7 +115,7 @@ def test_every_page_has_one_heading_and_a_skip_link(pages: dict[str, Page]) -> N
 
 def test_no_id_is_given_twice(pages: dict[str, Page]) -> None:
     for name, page in pages.items():
-        ids = [attrs["id"] for _, attrs in page.tags if attrs.get("id")]
+        ids = [str(attrs["id"]) for _, attrs in page.tags if attrs.get("id")]
         assert sorted(ids) == sorted(set(ids)), name
 
 
