@@ -148,8 +148,9 @@ def verdict(ledger: Ledger) -> str:
         return f"Which patterns were seen is not known: {ledger.blind}."
     missed = total.expected - total.seen
     if not missed and not total.unexpected:
-        what = "Every expected pattern was seen" if total.expected else "No pattern was expected"
-        return f"{what}, and nothing else."
+        if total.expected:
+            return "Every expected pattern was seen, and nothing else."
+        return "No pattern was expected, and none was seen."
     return (
         f"{counted(missed, 'expected pattern')} not seen, "
         f"{counted(total.unexpected, 'unexpected pattern')} seen."

@@ -22,7 +22,7 @@ HELD_UP_MS: Final = 1_000
 # How long to wait at the end for the last answers; less where there never was one.
 DRAIN_S: Final = 15.0
 DRAIN_UNREACHED_S: Final = 2.0
-LISTEN_S: Final = 3.0
+READY_S: Final = 3.0
 LOOK_S: Final = 0.25
 
 
@@ -127,7 +127,7 @@ class Run:
                 for _ in range(min(self.options.users, LANES))
             ]
             async with tasks([watcher.run()]):
-                await self._either(watcher.listening.wait(), self.stops.first, LISTEN_S)
+                await self._either(watcher.ready.wait(), self.stops.first, READY_S)
                 async with tasks([lane.run() for lane in lanes]):
                     await self._play(lanes, clock)
                     await self._settle(lanes, watcher)

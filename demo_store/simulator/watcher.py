@@ -80,7 +80,7 @@ class Watcher:
         self._ledger = ledger
         self._since_ms = since_ms
         self._last_id = ""
-        self.listening = asyncio.Event()
+        self.ready = asyncio.Event()  # it listens, or knows that it cannot
 
     async def run(self) -> None:
         """Follow the stream for ever; where it breaks off, catch up from the list."""
@@ -91,6 +91,7 @@ class Watcher:
                 await self.catch_up()  # ended in good order: the server restarts, perhaps
             except (aiohttp.ClientError, OSError, UnreadableError):
                 await self.catch_up()
+            self.ready.set()
             await asyncio.sleep(RETRY_S)
 
     async def catch_up(self) -> None:
@@ -145,7 +146,7 @@ class Watcher:
     def _take(self, told: ServerEvent) -> None:
         if told.event == "stream-error":
             raise UnreadableError("/api/stream refuses")
-        self.listening.set()
+        self.ready.set()
         self._ledger.blind = ""
         if told.event == "stream-reset":
             raise UnreadableError("/api/stream has lost the place")
