@@ -1,5 +1,6 @@
 """A small client of Server-Sent Events over a real socket, that remembers all it heard."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -50,10 +51,8 @@ class EventSource:
         self.close()
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the server was faster
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the server was faster
         self._thread.join(10)
         self.response.close()
         self._connection.close()
