@@ -1,5 +1,5 @@
-// BehaviourLens: tells what a visitor does, never what they type. Served as written; README.md
-// beside it explains. <script src="/lens.js" data-site="KEY" defer></script>
+// BehaviourLens: tells what a visitor does, never what they type. See README.md beside this file.
+// <script src="/lens.js" data-site="KEY" defer></script>
 (() => {
   "use strict";
 
@@ -49,7 +49,7 @@
   const text = (value, length) => String(value).slice(0, length).replace(/[\p{Cc}\p{Cs}]/gu, " ");
   const held = () => queue.length + (batch ? batch.events.length : 0);
 
-  // Storage may be blocked; then memory has to do.
+  // Storage may be blocked.
   const load = safe((area) => window[area].getItem(KEY));
   const save = safe((area, value) => {
     window[area].setItem(KEY, value);
@@ -106,14 +106,14 @@
     busy = true;
     try {
       const answer = await post();
+      const words = await answer.text(); // to its end, which frees keepalive quota
       if (!answer.ok) {
-        reason = answer.status + " ";
+        reason = answer.status + " " + words.slice(0, 200);
         retrying = answer.status === 429 || answer.status > 499;
         delay = answer.headers.get("Retry-After") * 1e3 || 0;
-        reason += (await answer.text()).slice(0, 200);
       }
     } catch (error) {
-      reason = reason || String(error);
+      reason = String(error);
     }
     busy = false;
     if (reason && retrying) {
