@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -39,7 +39,9 @@ def error(status: int, headers: dict[str, str] | None = None) -> Answer:
 class Desk:
     """A lane to a server that gives the listed answers in turn, the last one for ever."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, received: list[dict]) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, received: list[dict[str, Any]]
+    ) -> None:
         self.ledger = Ledger()
         self.lane = Lane(session, url, "", self.ledger, Clock())
         self.received = received
@@ -70,7 +72,7 @@ async def serving(*routes: web.RouteDef) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def desk(*answers: Answer) -> AsyncIterator[Desk]:
-    received: list[dict] = []
+    received: list[dict[str, Any]] = []
 
     async def events(request: web.Request) -> web.Response:
         received.append(json.loads(await request.read()))
@@ -83,7 +85,7 @@ async def desk(*answers: Answer) -> AsyncIterator[Desk]:
         yield Desk(session, url, received)
 
 
-def run(test: Callable[[], Awaitable[None]]) -> None:
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(test())
 
 
@@ -196,7 +198,7 @@ def test_a_server_that_is_away_is_said_and_tried_again_until_it_is_there(
     unused_port: int,
 ) -> None:
     async def test() -> None:
-        received: list[dict] = []
+        received: list[dict[str, Any]] = []
 
         async def events(request: web.Request) -> web.Response:
             received.append(json.loads(await request.read()))
