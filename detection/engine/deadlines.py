@@ -8,16 +8,24 @@ forms a stack, nearest on top, which keeps the heap to a few entries a visitor.
 
 import heapq
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from .patterns import Change
+
+NEVER: Final = 2**63 - 1
 
 Wake = Callable[[int, int, str], Sequence[Change]]
 
 
 class Deadlines:
-    """Wake-ups in the order (due, site, visitor, owner)."""
+    """Wake-ups in the order (due, site, visitor, owner).
+
+    nearest: the time (ms) of the next wake-up, NEVER without one. No deadline lies before it; one
+        need not lie at it.
+    """
 
     def __init__(self) -> None:
+        self.nearest = NEVER
         self._heap: list[tuple[int, int, str, int]] = []
         self._owners: list[Wake] = []
 
@@ -33,20 +41,14 @@ class Deadlines:
         if not wakes or due < wakes[-1]:
             wakes.append(due)
             heapq.heappush(self._heap, (due, site, user_id, owner))
-
-    def next(self) -> int | None:
-        """No deadline lies before this time (ms); one need not lie at it. None: there is none."""
-        return self._heap[0][0] if self._heap else None
-
-    def due(self, now: int) -> bool:
-        """Whether anything is to be woken by now."""
-        return bool(self._heap) and self._heap[0][0] <= now
+            self.nearest = self._heap[0][0]
 
     def fire(self, now: int) -> list[Change]:
         """Wake everything due at or before now, in order; each at its own due time."""
         changes: list[Change] = []
-        while self._heap and self._heap[0][0] <= now:
+        while self.nearest <= now:
             due, site, user_id, owner = heapq.heappop(self._heap)
+            self.nearest = self._heap[0][0] if self._heap else NEVER
             changes += self._owners[owner](due, site, user_id)
         return changes
 

@@ -50,13 +50,13 @@ class Engine:
         """
         changes = self.advance(now)
         now = self.now
+        config = self.config
         tally = self._tallies[event.site]
         tally.total_events += 1
         visitor = self._visitor(event)
         if event.timestamp < visitor.last:
             tally.late += 1
             event = _clamped(event, visitor.last)
-        config = self.config
         visitor.window.add(event, now, now - config.window_ms, config.max_events)
         if visitor.hear(event):
             for observe in self._listeners.get(event.action, ()):
@@ -68,8 +68,9 @@ class Engine:
 
     def advance(self, now: int) -> list[Change]:
         """Let time pass: fire every deadline due by now, each as at its own time."""
-        now = max(now, self.now)
-        changes = self._deadlines.fire(now) if self._deadlines.due(now) else []
+        if now < self.now:
+            now = self.now
+        changes = self._deadlines.fire(now) if now >= self._deadlines.nearest else []
         self.now = now
         if now >= self._evict_at:
             self._evict(now)
@@ -77,7 +78,7 @@ class Engine:
 
     def next_deadline(self) -> int | None:
         """No deadline fires before this time (epoch ms); None while there is none."""
-        return self._deadlines.next()
+        return self._deadlines.nearest if len(self._deadlines) else None
 
     def stats(self, site: int) -> SiteStats:
         """The counts of one site; zeros for a site never heard of."""

@@ -56,7 +56,8 @@ from .journey import Journey, Loss
 if TYPE_CHECKING:
     from ..config import EngineConfig
 
-OPENING: Final = frozenset({"navigate", "click", "scroll", "idle", "tab_visible"})
+STAYING: Final = frozenset({"click", "scroll", "idle", "tab_visible"})
+OPENING: Final = STAYING | {"navigate"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +117,17 @@ class FunnelWatch:
     def observe(self, visitor: Visitor, event: Event, now: int) -> Sequence[Change]:
         """What a heard event changes; most events meet no journey and begin none."""
         key = (event.site, event.user_id)
+        index = self._index.get(event.page)
         journey = self._journeys.get(key)
         if journey is None or not journey.alive(now):
-            if event.page not in self._index or event.action not in OPENING:
+            if index is None or event.action not in OPENING:
                 return ()
             if journey is None:
                 journey = self._journeys[key] = Journey(visitor)
             journey.begin_anew(visitor)
         journey.hear(event, now, self._funnel)
+        if event.action in STAYING and (index is None or index in journey.steps):
+            return ()  # all it can do is to move the deadlines away
         if event.action == "identify":
             journey.identified = visitor.identified
         changes = self._follow(journey, event, now)

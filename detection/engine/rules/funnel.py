@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
-from ..events import ACTIONS
 from ..validation import require, require_positive
 
 MAX_NAME: Final = 64
-NEVER_COMPLETES: Final = frozenset(
-    {"navigate", "abandon", "leave", "tab_hidden", "tab_visible", "idle", "scroll", "identify"}
-)
+COMPLETING: Final = frozenset({"confirm", "purchase"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +49,8 @@ class Funnel:
         pages = (*self.steps, *self.completion_pages)
         require(all(pages), f"{label} a page is empty")
         require(len(set(pages)) == len(pages), f"{label} a page is named twice")
-        wrong = (set(self.completion_actions) - ACTIONS) | (
-            set(self.completion_actions) & NEVER_COMPLETES
-        )
-        require(not wrong, f"{label} {', '.join(sorted(wrong))} cannot complete it")
+        wrong = sorted(set(self.completion_actions) - COMPLETING)
+        require(not wrong, f"{label} {', '.join(wrong)} cannot complete it")
         require(
             bool(self.completion_actions or self.completion_pages), f"{label} nothing completes it"
         )
