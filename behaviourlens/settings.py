@@ -108,7 +108,8 @@ STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
 # Found where the apps keep them, under any server, without a collectstatic step.
 SERVESTATIC_USE_FINDERS = True
-SERVESTATIC_AUTOREFRESH = False
+# While developing, an edit is seen at once.
+SERVESTATIC_AUTOREFRESH = DEBUG
 SERVESTATIC_MAX_AGE = 0 if DEBUG else 3600
 
 # --- security headers -----------------------------------------------------------------
