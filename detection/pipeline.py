@@ -122,6 +122,7 @@ class Pipeline:
         self._clock = 0  # the latest time promised to the engine, epoch ms
         self._wake = threading.Condition()
         self._stopping = False
+        self._ended = False  # the last questions have been taken
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
 
     def start(self) -> None:
@@ -168,7 +169,7 @@ class Pipeline:
                     answer.set_exception(error)
 
         with self._wake:
-            if not self._thread.is_alive():
+            if self._ended or not self._thread.is_alive():
                 raise EngineUnavailable("the engine does not run in this process")
             self._asks.append(put)
             self._wake.notify()
@@ -215,7 +216,8 @@ class Pipeline:
             now = 0
             if not chunk and not self._batches:
                 now = self._clock = max(self._clock, now_ms())
-            return chunk, asks, now, self._stopping and not self._batches
+            self._ended = self._stopping and not self._batches
+            return chunk, asks, now, self._ended
 
     def _advance(self, now: int) -> list[News]:
         try:
