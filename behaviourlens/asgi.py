@@ -1,26 +1,28 @@
 """The ASGI application. To import this module is to serve: it starts the engine."""
 
 import os
+from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "behaviourlens.settings")
-django_application = get_asgi_application()
+# Typed loosely: what Channels routes to is any ASGI application, what Django's types know is views.
+django_application: Any = get_asgi_application()
 
-from django.apps import apps  # noqa: E402  (the registry is full only now)
-
+from detection import live  # noqa: E402  (the app registry is full only now)
 from detection.ingest import EventsEndpoint  # noqa: E402
 
-runtime = apps.get_app_config("detection").runtime
+runtime = live.runtime()
 runtime.start()
+events: Any = EventsEndpoint(runtime, django_application)
 
 application = ProtocolTypeRouter(
     {
         "http": URLRouter(
             [
-                re_path(r"^events/?$", EventsEndpoint(runtime, django_application)),
+                re_path(r"^events/?$", events),
                 re_path(r"", django_application),
             ]
         )

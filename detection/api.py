@@ -5,9 +5,9 @@ It promises these names; the modules behind them may change.
 
 from detection.access import may_read, may_resolve, name_of, site_of
 from detection.clock import now_ms, to_datetime, to_ms
-from detection.engine.engine import ActiveVisitor, VisitorWindow
 from detection.engine.events import Event
 from detection.engine.patterns import ChangeKind, Severity
+from detection.engine.snapshots import ActiveVisitor, VisitorWindow
 from detection.live import active_visitors, stats, visitor_window
 from detection.models import DEFAULT_SITE_ID, Pattern, PatternChange, Site, normal
 from detection.pipeline import EngineUnavailable

@@ -5,7 +5,7 @@ import time
 from django.apps import apps
 
 from detection import clock, streams
-from detection.engine.engine import ActiveVisitor, VisitorWindow
+from detection.engine.snapshots import ActiveVisitor, VisitorWindow
 from detection.models import Site
 from detection.pipeline import EngineUnavailable
 from detection.runtime import Runtime
@@ -16,7 +16,8 @@ _last_stats: dict[int, float] = {}
 
 
 def runtime() -> Runtime:
-    return apps.get_app_config("detection").runtime  # type: ignore[attr-defined,no-any-return]
+    """This process's runtime, started or not."""
+    return apps.get_app_config("detection").runtime  # type: ignore[attr-defined]
 
 
 def stats(site: int) -> StatsOut:
