@@ -141,7 +141,9 @@ class Hesitation(Rule):
 def reported_duration(event: Event) -> int | None:
     """The event's `duration_ms` in ms, or None where it is missing or unusable."""
     text = (event.metadata or {}).get("duration_ms", "")
-    if text.isascii() and text.isdigit():
+    if not text.isascii() or "_" in text:
+        return None
+    if text.isdigit():
         return int(text)
     try:
         number = float(text)

@@ -1,0 +1,461 @@
+"""The abandonment rule, row by row of its definition."""
+
+import pytest
+from detection.engine.config import EngineConfig
+from detection.engine.engine import Engine
+from detection.engine.rules.abandonment import AbandonmentSettings
+from detection.engine.rules.funnel import Funnel
+
+from .helpers import BASE, MINUTE, at, idle, play, told
+
+END = 60 * MINUTE
+CART = at(0, "navigate", "/cart")
+CHECKOUT = at(1_000, "navigate", "/checkout")
+PAYMENT = at(2_000, "navigate", "/payment")
+ENTERED = [CART, CHECKOUT]
+AT_CHECKOUT = "opened high checkout:/checkout"
+AT_PAYMENT = "opened high checkout:/payment"
+
+
+def go(ms, page, **more):
+    return at(ms, "navigate", page, **more)
+
+
+LEAVING = [
+    ("not entered: navigated", [CART, go(1_000, "/x")], []),
+    ("not entered: abandon", [CART, at(1_000, "abandon", "/cart")], []),
+    ("not entered: closed", [CART, at(1_000, "leave", "/cart")], []),
+    ("not entered: hidden", [CART, at(1_000, "tab_hidden", "/cart")], []),
+    ("navigated", [*ENTERED, go(5_000, "/x")], [f"5000 {AT_CHECKOUT}"]),
+    ("abandon", [*ENTERED, at(5_000, "abandon", "/checkout")], [f"5000 {AT_CHECKOUT}"]),
+    ("abandon on any page", [*ENTERED, at(5_000, "abandon", "/x")], [f"5000 {AT_CHECKOUT}"]),
+    ("a click elsewhere is not leaving", [*ENTERED, at(5_000, "click", "/x")], []),
+    (
+        "a page like a step is not one",
+        [*ENTERED, go(5_000, "/checkout/2")],
+        [f"5000 {AT_CHECKOUT}"],
+    ),
+    (
+        "the furthest step counts, going back is not leaving",
+        [*ENTERED, PAYMENT, go(3_000, "/cart"), go(4_000, "/checkout"), go(5_000, "/x")],
+        [f"5000 {AT_PAYMENT}"],
+    ),
+    ("entered at once on a later step", [PAYMENT, go(5_000, "/x")], [f"5000 {AT_PAYMENT}"]),
+    (
+        "a step entered backwards",
+        [go(0, "/checkout"), go(1_000, "/cart"), go(2_000, "/")],
+        [f"2000 {AT_CHECKOUT}"],
+    ),
+    ("completed by confirm", [*ENTERED, at(5_000, "confirm", "/x"), go(6_000, "/x")], []),
+    ("completed by purchase", [*ENTERED, at(5_000, "purchase", "/x"), go(6_000, "/x")], []),
+    ("completed by a page", [*ENTERED, go(5_000, "/confirm"), go(6_000, "/x")], []),
+    (
+        "a click on that page completes nothing",
+        [*ENTERED, at(5_000, "click", "/confirm"), go(6_000, "/x")],
+        [f"6000 {AT_CHECKOUT}"],
+    ),
+    ("30 minutes without events", ENTERED, []),
+    (
+        "a visitor's attempt is not another's",
+        [*ENTERED, go(5_000, "/x", user="w"), go(6_000, "/x", site=2)],
+        [],
+    ),
+    (
+        "two visitors",
+        [PAYMENT, go(3_000, "/payment", user="w"), go(4_000, "/x"), go(5_000, "/x", user="w")],
+        [f"4000 {AT_PAYMENT}", f"5000 {AT_PAYMENT}"],
+    ),
+]
+
+OPENING = [
+    *(
+        (f"{action} opens", [at(0, action, "/payment"), go(1_000, "/x")], [f"1000 {AT_PAYMENT}"])
+        for action in ("navigate", "click", "scroll", "idle", "tab_visible")
+    ),
+    *(
+        (f"{action} does not open", [at(0, action, "/payment"), go(1_000, "/x")], [])
+        for action in ("leave", "tab_hidden", "abandon", "confirm", "purchase", "identify")
+    ),
+    (
+        "a click on a later step reaches it",
+        [CART, at(1_000, "click", "/payment"), go(2_000, "/x")],
+        [f"2000 {AT_PAYMENT}"],
+    ),
+    (
+        "what follows a completion on its page opens nothing",
+        [
+            PAYMENT,
+            at(3_000, "purchase", "/payment"),
+            at(4_000, "click", "/payment"),
+            go(5_000, "/x"),
+        ],
+        [],
+    ),
+    (
+        "what follows an abandon on its page opens nothing",
+        [
+            PAYMENT,
+            at(3_000, "abandon", "/payment"),
+            idle(130_000, 9_000, "/payment"),
+            go(131_000, "/x"),
+        ],
+        [f"3000 {AT_PAYMENT}"],
+    ),
+    (
+        "until they navigate",
+        [PAYMENT, at(3_000, "purchase", "/payment"), go(4_000, "/payment"), go(5_000, "/x")],
+        [f"5000 {AT_PAYMENT}"],
+    ),
+    (
+        "back in the tab after being given up as gone: a new attempt",
+        [
+            PAYMENT,
+            at(3_000, "tab_hidden", "/payment"),
+            at(800_000, "tab_visible", "/payment"),
+            go(801_000, "/x"),
+        ],
+        [f"603000 {AT_PAYMENT}", f"801000 {AT_PAYMENT}"],
+    ),
+]
+
+LEAVE = [
+    ("the grace is not over", [*ENTERED, at(5_000, "leave", "/checkout")], 34_999, []),
+    (
+        "the grace is over",
+        [*ENTERED, at(5_000, "leave", "/checkout")],
+        35_000,
+        [f"35000 {AT_CHECKOUT}"],
+    ),
+    (
+        "detected when due, however late",
+        [*ENTERED, at(5_000, "leave", "/checkout")],
+        END,
+        [f"35000 {AT_CHECKOUT}"],
+    ),
+    *(
+        (
+            f"{action} cancels it",
+            [
+                *ENTERED,
+                at(5_000, "leave", "/checkout"),
+                at(34_999, action, "/checkout", duration_ms="0"),
+            ],
+            100_000,
+            [],
+        )
+        for action in ("click", "scroll", "idle", "tab_visible", "navigate", "identify")
+    ),
+    (
+        "an event at the very time comes too late",
+        [*ENTERED, at(5_000, "leave", "/checkout"), at(35_000, "click", "/checkout")],
+        END,
+        [f"35000 {AT_CHECKOUT}"],
+    ),
+    (
+        "tab_hidden does not cancel it",
+        [*ENTERED, at(5_000, "leave", "/checkout"), at(5_001, "tab_hidden", "/checkout")],
+        END,
+        [f"35000 {AT_CHECKOUT}"],
+    ),
+    (
+        "a second leave does not postpone it",
+        [*ENTERED, at(5_000, "leave", "/checkout"), at(20_000, "leave", "/checkout")],
+        END,
+        [f"35000 {AT_CHECKOUT}"],
+    ),
+    (
+        "a leave after a cancelled one counts from itself",
+        [
+            *ENTERED,
+            at(5_000, "leave", "/checkout"),
+            at(6_000, "click", "/checkout"),
+            at(20_000, "leave", "/checkout"),
+        ],
+        END,
+        [f"50000 {AT_CHECKOUT}"],
+    ),
+    (
+        "a step's page says it is left after the next has begun",
+        [
+            go(0, "/checkout", view="1"),
+            go(1_000, "/payment", view="2"),
+            at(1_001, "leave", "/checkout", view="1"),
+            at(1_002, "tab_hidden", "/checkout", view="1"),
+        ],
+        END,
+        [],
+    ),
+    (
+        "a leave of the current view counts",
+        [go(0, "/checkout", view="1"), at(1_000, "leave", "/checkout", view="1")],
+        END,
+        [f"31000 {AT_CHECKOUT}"],
+    ),
+    (
+        "a leave of a view never seen counts",
+        [go(0, "/checkout", view="1"), at(1_000, "leave", "/checkout", view="2")],
+        END,
+        [f"31000 {AT_CHECKOUT}"],
+    ),
+    (
+        "a leave that is not heard does not cancel either",
+        [
+            go(0, "/checkout", view="1"),
+            go(1_000, "/payment", view="2"),
+            at(5_000, "leave", "/payment", view="2"),
+            at(6_000, "leave", "/checkout", view="1"),
+        ],
+        END,
+        [f"35000 {AT_PAYMENT}"],
+    ),
+]
+
+HIDE = at(5_000, "tab_hidden", "/checkout")
+SILENCE = [
+    ("hidden, not yet for long enough", [*ENTERED, HIDE], 604_999, []),
+    ("hidden and silent for ten minutes", [*ENTERED, HIDE], 605_000, [f"605000 {AT_CHECKOUT}"]),
+    (
+        "an event while hidden begins the silence anew",
+        [*ENTERED, HIDE, at(300_000, "scroll", "/checkout")],
+        END,
+        [f"900000 {AT_CHECKOUT}"],
+    ),
+    ("visible again", [*ENTERED, HIDE, at(604_999, "tab_visible", "/checkout")], END, []),
+    (
+        "an event at the very time comes too late",
+        [*ENTERED, HIDE, at(605_000, "confirm", "/checkout")],
+        605_000,
+        [f"605000 {AT_CHECKOUT}", "605000 recovered high checkout:/checkout"],
+    ),
+    (
+        "a visitor hidden before the attempt",
+        [at(0, "tab_hidden", "/"), at(1_000, "click", "/payment")],
+        END,
+        [f"601000 {AT_PAYMENT}"],
+    ),
+    (
+        "hidden outlives the visitor's window",
+        [*ENTERED, HIDE, at(400_000, "idle", "/checkout")],
+        END,
+        [f"1000000 {AT_CHECKOUT}"],
+    ),
+    (
+        "a hidden tab of an earlier view is not silent",
+        [
+            go(0, "/checkout", view="1"),
+            go(1, "/payment", view="2"),
+            at(2, "tab_hidden", "/checkout", view="1"),
+        ],
+        END,
+        [],
+    ),
+    (
+        "just within 30 minutes it is the same attempt",
+        [*ENTERED, go(1_800_999, "/x")],
+        END,
+        [f"1800999 {AT_CHECKOUT}"],
+    ),
+    ("after 30 minutes it is closed", [*ENTERED, go(1_801_000, "/x")], END, []),
+    (
+        "any heard event keeps it open",
+        [*ENTERED, at(1_000_000, "click", "/checkout"), go(2_799_999, "/x")],
+        END,
+        [f"2799999 {AT_CHECKOUT}"],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [row[1:] for row in LEAVING + OPENING],
+    ids=[row[0] for row in LEAVING + OPENING],
+)
+def test_leaving_and_opening(stream, expected):
+    assert told(play(stream, until=END)) == expected
+
+
+@pytest.mark.parametrize(
+    ("stream", "until", "expected"),
+    [row[1:] for row in LEAVE + SILENCE],
+    ids=[row[0] for row in LEAVE + SILENCE],
+)
+def test_time(stream, until, expected):
+    assert told(play(stream, until=until)) == expected
+
+
+def again(ms):
+    return [go(ms - 1_000, "/payment"), go(ms, "/x")]
+
+
+RECOVERED = "recovered high checkout:/payment"
+RATE = [
+    ("nothing entered", [CART], [], (0, 0)),
+    ("entered", [*ENTERED, PAYMENT], [], (1, 0)),
+    ("abandoned", again(5_000), [f"5000 {AT_PAYMENT}"], (1, 1)),
+    (
+        "a second within the cooldown is silent, and counts",
+        [*again(5_000), *again(124_999)],
+        [f"5000 {AT_PAYMENT}"],
+        (2, 2),
+    ),
+    (
+        "a second after the cooldown is a pattern",
+        [*again(5_000), *again(125_000)],
+        [f"5000 {AT_PAYMENT}", f"125000 {AT_PAYMENT}"],
+        (2, 2),
+    ),
+    (
+        "another step has its own cooldown",
+        [*again(5_000), go(6_000, "/checkout"), go(7_000, "/x")],
+        [f"5000 {AT_PAYMENT}", f"7000 {AT_CHECKOUT}"],
+        (2, 2),
+    ),
+    (
+        "recovered, without a new attempt",
+        [*again(5_000), at(9_000, "purchase", "/x")],
+        [f"5000 {AT_PAYMENT}", f"9000 {RECOVERED}"],
+        (1, 0),
+    ),
+    (
+        "recovered, by a second attempt",
+        [*again(5_000), go(8_000, "/payment"), go(9_000, "/confirm")],
+        [f"5000 {AT_PAYMENT}", f"9000 {RECOVERED}"],
+        (2, 0),
+    ),
+    (
+        "recovered at the last moment",
+        [*again(5_000), at(1_804_999, "purchase", "/x")],
+        [f"5000 {AT_PAYMENT}", f"1804999 {RECOVERED}"],
+        (1, 0),
+    ),
+    (
+        "too late to recover",
+        [*again(5_000), at(1_805_000, "purchase", "/x")],
+        [f"5000 {AT_PAYMENT}"],
+        (1, 1),
+    ),
+    (
+        "one that is too old stays, a newer one is recovered, of the same attempt's kind",
+        [*again(5_000), *again(200_000), at(1_900_000, "purchase", "/x")],
+        [f"5000 {AT_PAYMENT}", f"200000 {AT_PAYMENT}", f"1900000 {RECOVERED}"],
+        (2, 1),
+    ),
+    (
+        "every abandonment of one pattern is recovered with it, told once",
+        [*again(5_000), *again(50_000), at(60_000, "purchase", "/x")],
+        [f"5000 {AT_PAYMENT}", f"60000 {RECOVERED}"],
+        (2, 0),
+    ),
+    (
+        "each pattern is told of",
+        [go(0, "/checkout"), go(1_000, "/x"), *again(5_000), at(9_000, "confirm", "/x")],
+        [
+            f"1000 {AT_CHECKOUT}",
+            f"5000 {AT_PAYMENT}",
+            "9000 recovered high checkout:/checkout",
+            f"9000 {RECOVERED}",
+        ],
+        (2, 0),
+    ),
+    (
+        "once recovered, not again",
+        [*again(5_000), at(9_000, "confirm", "/x"), at(10_000, "confirm", "/x")],
+        [f"5000 {AT_PAYMENT}", f"9000 {RECOVERED}"],
+        (1, 0),
+    ),
+    (
+        "after a recovery a further abandonment opens a pattern within the cooldown",
+        [*again(5_000), at(9_000, "confirm", "/x"), *again(20_000)],
+        [f"5000 {AT_PAYMENT}", f"9000 {RECOVERED}", f"20000 {AT_PAYMENT}"],
+        (2, 1),
+    ),
+    (
+        "unless on the same millisecond: the id would be the same",
+        [go(0, "/payment"), go(0, "/x"), at(0, "confirm", "/x"), go(0, "/payment"), go(0, "/x")],
+        [f"0 {AT_PAYMENT}", f"0 {RECOVERED}"],
+        (2, 1),
+    ),
+    (
+        "another's completion recovers nothing",
+        [*again(5_000), at(9_000, "confirm", "/x", user="w"), at(9_000, "confirm", "/x", site=2)],
+        [f"5000 {AT_PAYMENT}"],
+        (1, 1),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected", "rate"), [row[1:] for row in RATE], ids=[row[0] for row in RATE]
+)
+def test_rate(stream, expected, rate):
+    engine = Engine()
+    assert told(play(stream, engine=engine)) == expected
+    stats = engine.stats(1)
+    assert (stats.entered, stats.abandoned) == rate
+    assert stats.abandonment_rate == (rate[1] / rate[0] if rate[0] else 0)
+
+
+def test_the_cooldown_outlives_the_visitors_window():
+    hidden = [PAYMENT, at(3_000, "tab_hidden", "/payment")]  # due at 603 000; forgotten at 303 000
+    assert told(play([*hidden, *again(650_000)])) == [f"603000 {AT_PAYMENT}"]
+
+
+def test_sixteen_abandonments_are_remembered():
+    engine = Engine()
+    play([event for number in range(20) for event in again(5_000 + number * 2_000)], engine=engine)
+    play([at(50_000, "confirm", "/x")], engine=engine)
+    assert engine.stats(1).abandoned == 4
+
+
+LEFT_BY = [
+    ("navigated", [*ENTERED, go(5_000, "/x")], "/x", ["navigate", "navigate", "navigate"]),
+    ("abandon", [*ENTERED, at(5_000, "abandon", "/y")], "", ["navigate", "navigate", "abandon"]),
+    ("closed", [*ENTERED, at(5_000, "leave", "/y")], "", ["navigate", "navigate", "leave"]),
+    ("hidden", [*ENTERED, HIDE], "", ["navigate", "navigate", "tab_hidden"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("left_by", "stream", "went_to", "actions"), LEFT_BY, ids=[row[0] for row in LEFT_BY]
+)
+def test_evidence(left_by, stream, went_to, actions):
+    (change,) = play(stream, until=END)
+    facts = change.pattern.evidence["facts"]
+    assert (facts["left_by"], facts["went_to"], facts["elapsed_ms"]) == (left_by, went_to, 5_000)
+    assert facts["steps"] == [
+        {"page": "/cart", "at": BASE},
+        {"page": "/checkout", "at": BASE + 1_000},
+    ]
+    assert [event["action"] for event in change.pattern.evidence["events"]] == actions
+
+
+def test_evidence_of_a_recovery_has_the_completion():
+    recovered = play([*again(5_000), at(9_000, "purchase", "/y")])[-1].pattern
+    assert recovered.evidence["events"][-1]["action"] == "purchase"
+    assert recovered.evidence["facts"]["recovered_after_ms"] == 4_000
+
+
+def test_each_funnel_is_watched_by_itself():
+    funnels = (
+        Funnel(),
+        Funnel(name="sign up", steps=("/plan", "/form"), completion_pages=("/done",)),
+    )
+    config = EngineConfig(abandonment=AbandonmentSettings(funnels))
+    stream = [go(0, "/form"), go(1_000, "/payment"), go(2_000, "/done")]
+    assert told(play(stream, config=config)) == [
+        "1000 opened high sign up:/form",
+        "2000 opened high checkout:/payment",
+        "2000 recovered high sign up:/form",
+    ]
+
+
+def test_without_funnels_nothing_is_abandoned():
+    config = EngineConfig(abandonment=AbandonmentSettings(()))
+    assert play([*ENTERED, go(5_000, "/x")], config=config, until=END) == []
+
+
+def test_a_longer_grace():
+    funnel = Funnel(leave_grace_ms=300_000)
+    config = EngineConfig(abandonment=AbandonmentSettings((funnel,)))
+    stream = [*ENTERED, at(5_000, "leave", "/checkout")]
+    assert told(play(stream, config=config, until=END)) == [f"305000 {AT_CHECKOUT}"]
