@@ -29,8 +29,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
+    """Playwright, for this package only: while it runs, Django's own tests cannot, for its
+    event loop is on their thread."""
     if not CHROMIUM.exists():
         reason = f"{CHROMIUM} is missing"
         if os.environ.get("BL_REQUIRE_BROWSER") == "1":
@@ -40,7 +42,7 @@ def playwright() -> Iterator[Playwright]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def launch(playwright: Playwright) -> Callable[..., Browser]:
     """Launch a Chromium of one's own; the caller closes it."""
 
@@ -52,7 +54,7 @@ def launch(playwright: Playwright) -> Callable[..., Browser]:
     return start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium(launch: Callable[..., Browser]) -> Iterator[Browser]:
     """A browser that a person might use: the tracker does not take it for a bot."""
     browser = launch(AS_A_PERSON)

@@ -719,6 +719,7 @@ def test_no_body_outgrows_a_beacon(page: Page, collector: Collector) -> None:
     collector.wait_event("confirm", 5)
     assert max(len(one.body) for one in collector.received) <= 60_000
     assert {len(v) for v in collector.of("confirm")[0]["metadata"].values()} == {512}
+    assert status(page)["lastError"] == "", "each body fits into the quota of keepalive requests"
 
 
 def test_unsent_events_go_with_the_next_page_of_the_tab(page: Page, collector: Collector) -> None:
