@@ -17,3 +17,5 @@ admin.site.site_title = "BehaviourLens"
 admin.site.index_title = "Administration"
 admin.site.index_template = "admin/overview.html"
 admin.site.site_url = "/"
+# The lists need its width; breadcrumbs and the first page lead everywhere it does.
+admin.site.enable_nav_sidebar = False

@@ -4,12 +4,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from detection.admin import looks
-from detection.admin.lists import CappedPaginator, SiteFilter
+from detection.admin.lists import CappedPaginator, SiteFilter, TimeFilter
 from detection.models import PatternChange, normal
 
 
@@ -18,7 +18,7 @@ class PatternChangeAdmin(admin.ModelAdmin):
     list_display = ["sequence", "at_shown", "kind", "severity_shown", "pattern_linked", "actor"]
     list_display_links = None
     sortable_by = ["sequence"]
-    list_filter = [SiteFilter, "kind", "at"]
+    list_filter = [SiteFilter, "kind", ("at", TimeFilter)]
     list_select_related = ["pattern"]
     search_fields = ["actor", "pattern__search_text"]
     search_help_text = "Who did it, or words in the pattern's visitor, page or explanation."
@@ -54,6 +54,12 @@ class PatternChangeAdmin(admin.ModelAdmin):
             found = Q(pattern__search_text__contains=term) | Q(actor__icontains=search_term.strip())
             queryset = queryset.filter(found)
         return queryset, False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        title = {"title": "Pattern changes"}
+        return super().changelist_view(request, {**title, **(extra_context or {})})
 
     @admin.display(description="at (UTC)")
     def at_shown(self, change: PatternChange) -> str:

@@ -82,7 +82,7 @@ def _words(name: str, value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         at = _datetime(value) if name.endswith(("_since", "_at")) else None
-        return f"{at:%d %b %Y, %H:%M:%S}.{at.microsecond // 1000:03} UTC" if at else f"{value:,}"
+        return f"{at:%-d %b %Y, %H:%M:%S}.{at.microsecond // 1000:03} UTC" if at else f"{value:,}"
     return "—" if value is None or value == "" else str(value)
 
 

@@ -13,8 +13,9 @@ from django.utils.text import Truncator
 
 from detection.engine.patterns import Severity
 
-SHORT_PAGE = 60
+SHORT_PAGE = 48
 SHORT_ID = 12
+SHORT_KNOWN = 28
 
 
 def moment(at: datetime | None, exact: bool = False) -> SafeString | str:
@@ -22,8 +23,11 @@ def moment(at: datetime | None, exact: bool = False) -> SafeString | str:
     if at is None:
         return "—"
     iso = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    text = f"{at:%d %b %Y, %H:%M:%S}" + (f".{at.microsecond // 1000:03} UTC" if exact else "")
-    return format_html('<time datetime="{}">{}</time>', iso, text)
+    day, time = f"{at:%-d %b %Y}", f"{at:%H:%M:%S}"
+    if exact:
+        time += f".{at.microsecond // 1000:03} UTC"
+    shape = '<time datetime="{}">{}, <span class="bl-time">{}</span></time>'
+    return format_html(shape, iso, day, time)
 
 
 def mark(kind: str, value: str) -> SafeString:
@@ -52,7 +56,7 @@ def visitor(user_id: str, identified: str) -> SafeString:
     own = format_html("<code>{}</code>", short(user_id, SHORT_ID))
     if not identified:
         return own
-    return format_html('<b class="bl-known">{}</b> {}', short(identified, 40), own)
+    return format_html('<b class="bl-known">{}</b> {}', short(identified, SHORT_KNOWN), own)
 
 
 def dashboard_url(user_id: str) -> str:

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.db.models import QuerySet, TextField
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import pluralize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from detection import access, resolution
 from detection.admin import evidence, looks
@@ -18,6 +20,7 @@ from detection.admin.lists import (
     CappedPaginator,
     SiteFilter,
     StateFilter,
+    TimeFilter,
     TypeFilter,
 )
 from detection.models import Pattern
@@ -48,7 +51,7 @@ class PatternAdmin(admin.ModelAdmin):
         "state_shown",
     ]
     sortable_by = ["detected_shown"]  # what an index can sort; filters do the rest
-    list_filter = [SiteFilter, StateFilter, "severity", TypeFilter, "detected_at"]
+    list_filter = [SiteFilter, StateFilter, "severity", TypeFilter, ("detected_at", TimeFilter)]
     search_fields = ["search_text"]
     search_help_text = "Words in visitor, identified id, page or explanation, whatever their case."
     ordering = ["-detected_at", "-pattern_id"]
@@ -63,18 +66,19 @@ class PatternAdmin(admin.ModelAdmin):
     readonly_fields = [
         "explanation",
         "severity_shown",
+        "state_told",
         "kind",
         "page",
         "visitor_linked",
         "site",
         "detected_exact",
         "updated_exact",
-        "state_told",
     ]
     fieldsets = [
         (None, {"fields": (*readonly_fields,)}),
         ("For colleagues", {"fields": ["note"]}),
     ]
+    formfield_overrides = {TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})}}
 
     class Media:
         css = {"all": ["detection/admin.css"]}
@@ -94,6 +98,11 @@ class PatternAdmin(admin.ModelAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         """The dashboard's search: case folded as Unicode does, on every database."""
         return queryset.matching(q=search_term), False  # type: ignore[attr-defined]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Patterns", **(extra_context or {})})
 
     # --- columns and fields ---------------------------------------------------------
 
@@ -215,8 +224,8 @@ class PatternAdmin(admin.ModelAdmin):
     ) -> HttpResponse:
         if obj is not None:
             context |= {
-                "title": "Pattern",
-                "subtitle": str(obj),
+                "title": capfirst(str(obj)),
+                "subtitle": None,
                 "facts": evidence.facts(obj),
                 "events": evidence.rows(obj),
                 "history": [
