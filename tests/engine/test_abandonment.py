@@ -1,6 +1,7 @@
 """The abandonment rule, row by row of its definition."""
 
 import pytest
+
 from detection.engine.config import EngineConfig
 from detection.engine.engine import Engine
 from detection.engine.rules.abandonment import AbandonmentSettings
@@ -240,6 +241,17 @@ SILENCE = [
         [f"1000000 {AT_CHECKOUT}"],
     ),
     (
+        "hidden, with no attempt open, does not outlive it",
+        [
+            CART,
+            go(1_000, "/x"),
+            at(2_000, "tab_hidden", "/x"),
+            at(400_000, "click", "/payment"),
+        ],
+        END,
+        [],
+    ),
+    (
         "a hidden tab of an earlier view is not silent",
         [
             go(0, "/checkout", view="1"),
@@ -335,6 +347,17 @@ RATE = [
         (1, 1),
     ),
     (
+        "too late to recover, by an attempt begun in time",
+        [
+            *again(5_000),
+            go(100_000, "/payment"),
+            at(1_000_000, "click", "/payment"),
+            at(1_805_000, "confirm", "/payment"),
+        ],
+        [f"5000 {AT_PAYMENT}"],
+        (2, 1),
+    ),
+    (
         "one that is too old stays, a newer one is recovered, of the same attempt's kind",
         [*again(5_000), *again(200_000), at(1_900_000, "purchase", "/x")],
         [f"5000 {AT_PAYMENT}", f"200000 {AT_PAYMENT}", f"1900000 {RECOVERED}"],
@@ -427,6 +450,13 @@ def test_evidence(left_by, stream, went_to, actions):
         {"page": "/checkout", "at": BASE + 1_000},
     ]
     assert [event["action"] for event in change.pattern.evidence["events"]] == actions
+
+
+def test_an_attempt_that_is_not_entered_outlives_a_leave():
+    stream = [CART, at(1_000, "leave", "/cart"), go(60_000, "/checkout"), go(61_000, "/x")]
+    (change,) = play(stream)
+    pages = [step["page"] for step in change.pattern.evidence["facts"]["steps"]]
+    assert pages == ["/cart", "/checkout"]
 
 
 def test_evidence_of_a_recovery_has_the_completion():

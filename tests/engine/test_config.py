@@ -1,6 +1,7 @@
 """Settings refuse nonsense when they are built, with one clear line."""
 
 import pytest
+
 from detection.engine.config import EngineConfig
 from detection.engine.rules.abandonment import AbandonmentSettings
 from detection.engine.rules.funnel import Funnel

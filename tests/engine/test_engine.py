@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from detection.engine.config import EngineConfig
 from detection.engine.engine import Engine
 from detection.engine.events import ACTIONS
@@ -334,9 +335,9 @@ def test_the_engine_loads_no_django_and_no_threads():
 
 def test_the_engine_reads_no_clock():
     code = (
-        "import sys, time, detection.engine.engine; "
-        "print([name for name, module in sys.modules.items() "
-        "if name.startswith('detection') and ('time' in vars(module) or 'datetime' in vars(module))])"
+        "import sys, time, datetime, detection.engine.engine; "
+        "print([name for name, module in list(sys.modules.items()) "
+        "if name.startswith('detection') and {'time', 'datetime'} & set(vars(module))])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

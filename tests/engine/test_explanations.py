@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+
 from detection.engine.wording import duration, page_list, page_name
 
 from .helpers import MINUTE, at, idle, play, visits

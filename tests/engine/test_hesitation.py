@@ -1,6 +1,7 @@
 """The hesitation rule, row by row of its definition."""
 
 import pytest
+
 from detection.engine.config import EngineConfig
 from detection.engine.engine import Engine
 from detection.engine.rules.hesitation import HesitationSettings

@@ -1,6 +1,7 @@
 """The navigation-loop rule, row by row of its definition."""
 
 import pytest
+
 from detection.engine.config import EngineConfig
 from detection.engine.engine import Engine
 from detection.engine.rules.navigation_loop import LoopSettings
