@@ -8,20 +8,22 @@ and every stream hears the steps in the order of their sequence.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from django.conf import settings
-from django.db import DatabaseError, connection, reset_queries
+from django.db import InterfaceError, OperationalError, ProgrammingError, connection, reset_queries
 
 from detection import store, streams
 from detection.models import PatternChange, Site
-from detection.pipeline import Outbox
+from detection.pipeline import News, Outbox
 from detection.sites import SiteDirectory
 
 logger = logging.getLogger(__name__)
 
 TURN_S = 1.0
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+# What passes when the database is well again, or migrated. Any other error is the change's own.
+TROUBLE = (OperationalError, InterfaceError, ProgrammingError)
 # Changes sent in one go; those beyond wait for the next turn.
 MOST_AT_ONCE = 500
 
@@ -34,7 +36,7 @@ def every_turn(tick: Tick) -> None:
     _ticks.append(tick)
 
 
-def _no_table(error: DatabaseError) -> bool:
+def _no_table(error: Exception) -> bool:
     return any(words in str(error) for words in ("no such table", "does not exist"))
 
 
@@ -60,19 +62,16 @@ class Publisher:
         self._outbox.nudge()
         if self._thread.is_alive():
             self._thread.join(timeout)
+        if lost := len(self._outbox):
+            logger.error("%d changes could not be stored before the end.", lost)
 
     def _run(self) -> None:
         while True:
             stopping = self._stopping.is_set()
             changes = self._outbox.wait(0 if stopping else TURN_S)
             try:
-                if changes:
-                    store.apply(changes)
-                    self._outbox.forget(len(changes))
-                self._follow()
-                self.ready.set()
-                self._tick()
-            except DatabaseError as error:
+                self._turn(changes)
+            except TROUBLE as error:
                 self._trouble(error)
                 continue
             except Exception:
@@ -87,7 +86,31 @@ class Publisher:
                 connection.close()
                 return
 
-    def _trouble(self, error: DatabaseError) -> None:
+    def _turn(self, changes: list[News]) -> None:
+        if not self.ready.is_set():
+            self._follow()  # where the present is, before the first change is written
+            self.ready.set()
+        if changes:
+            self._store(changes)
+            self._outbox.forget(len(changes))
+        self._follow()
+        self._tick()
+
+    def _store(self, changes: Sequence[News]) -> None:
+        """Store all of them; one that can never be stored is given up, and holds up no other."""
+        try:
+            store.apply(changes)
+        except TROUBLE:
+            raise
+        except Exception:
+            if len(changes) == 1:
+                logger.exception("This change cannot be stored and is lost: %r", changes[0])
+                return
+            middle = len(changes) // 2
+            self._store(changes[:middle])
+            self._store(changes[middle:])
+
+    def _trouble(self, error: Exception) -> None:
         """Keep what could not be stored, say so once, and try again after a while."""
         if not self._failures:
             hint = " Is it migrated? (python manage.py migrate)" if _no_table(error) else ""
@@ -102,7 +125,8 @@ class Publisher:
         sites = list(Site.objects.all())
         self._sites.refresh(sites)
         for site in sites:
-            sent = self._sent.setdefault(site.pk, site.last_change)
+            # A site that comes while this runs has been told to nobody yet.
+            sent = self._sent.setdefault(site.pk, 0 if self.ready.is_set() else site.last_change)
             while sent < site.last_change:
                 new = PatternChange.objects.filter(site=site, sequence__gt=sent)
                 changes = list(new.select_related("pattern").order_by("sequence")[:MOST_AT_ONCE])
@@ -119,4 +143,9 @@ class Publisher:
         self._next_tick = time.monotonic() + TURN_S
         for site in list(self._sent):
             for tick in _ticks:
-                tick(site)
+                try:
+                    tick(site)
+                except TROUBLE:
+                    raise
+                except Exception:
+                    logger.exception("A tick of site %d failed; the others go on.", site)
