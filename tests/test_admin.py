@@ -13,7 +13,6 @@ from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.db.models.signals import pre_save
-from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -144,7 +143,7 @@ def test_a_second_site_brings_its_filter_and_is_shown_by_itself(ann: Client) -> 
 @pytest.mark.parametrize("term", ["STRASSE", "straße", "  ÉCOLE\t", "école weg", "/KASSE", "u-ß"])
 def test_search_folds_case_as_unicode_does(ann: Client, term: str) -> None:
     store.apply([opened("other", user_id="nobody", page="/elsewhere")])
-    words = {"page": "/kasse", "identified": "STRASSE", "explanation": "École  Weg"}
+    words: dict[str, Any] = {"page": "/kasse", "identified": "STRASSE", "explanation": "École  Weg"}
     store.apply([opened("wanted", user_id="U-SS", **words)])
     assert listed(ann.get(LIST, {"q": term})) == ["wanted"]
 
@@ -267,7 +266,7 @@ def test_history_is_told_in_order(ann: Client) -> None:
     resolution.resolve("p1", by="bob")
     resolution.reopen("p1", by="ann")
     said = text(ann.get(page_of("p1"))).partition("Explanation then")[2]
-    parts = ("1 15", "Opened Low — A low thing.", "2 15", "Escalated Medium — A medium thing.")
+    parts = ["1 15", "Opened Low — A low thing.", "2 15", "Escalated Medium — A medium thing."]
     parts += ("Resolved Medium bob", "Reopened Medium ann")
     places = [said.index(part) for part in parts]
     assert places == sorted(places)
@@ -343,8 +342,9 @@ def test_what_visitors_send_is_never_markup(ann: Client) -> None:
     event = {"user_id": EVIL, "action": EVIL, "page": EVIL, "timestamp": T0}
     event["metadata"] = {EVIL: EVIL}
     evidence = {"facts": {EVIL: EVIL, "pages": [EVIL]}, "events": [event]}
-    fields = ("user_id", "identified", "type", "place", "page", "explanation")
-    store.apply([opened(evidence=evidence, **dict.fromkeys(fields, EVIL[:40]))])
+    names = ("user_id", "identified", "type", "place", "page", "explanation")
+    fields: dict[str, Any] = dict.fromkeys(names, EVIL[:40])
+    store.apply([opened(evidence=evidence, **fields)])
     resolution.resolve("p1", by=EVIL, note=EVIL)
     Site.objects.update(name=EVIL)
     pages = (LIST, page_of("p1"), CHANGES, f"{LIST}?q={urllib.parse.quote(EVIL)}", SITES)
@@ -373,7 +373,7 @@ def test_changes_are_found_by_kind_and_by_who_made_them(ann: Client) -> None:
         assert [c.sequence for c in ann.get(CHANGES, asked).context["cl"].result_list] == found
 
 
-def site_form(client: Client, origins: str) -> HttpResponse:
+def site_form(client: Client, origins: str) -> Any:
     return client.post(f"{SITES}1/change/", {"name": "Shop", "allowed_origins": origins})
 
 
