@@ -20,12 +20,12 @@
   let excluded, gone, visitor, view, page, depth;
   let since, due, mark, idleTimer, scrollTimer, sendTimer, retryTimer;
   let queue = [];
-  let batch, busy; // batch: tried once, unchanging from then on
+  let batch, busy;
   let failures = 0;
   let dropped = 0;
   let lastError = "";
 
-  // The host page never pays for our mistakes.
+  // Never throws into the page.
   const safe = (work) => (...args) => {
     try {
       return work(...args);
@@ -44,6 +44,7 @@
     told[text] = 1;
   });
 
+  const clock = () => Math.floor(Date.now());
   const newId = () =>
     crypto.randomUUID ? crypto.randomUUID() : crypto.getRandomValues(new Uint32Array(4)).join("-");
   const text = (value, length) => String(value).slice(0, length).replace(/[\p{Cc}\p{Cs}]/gu, " ");
@@ -84,7 +85,7 @@
     JSON.stringify({
       site: options.site,
       batch: batch.id,
-      sent_at: Date.now(),
+      sent_at: clock(),
       events: batch.events,
       bot,
     });
@@ -106,7 +107,7 @@
     busy = true;
     try {
       const answer = await post();
-      const words = await answer.text(); // to its end, which frees keepalive quota
+      const words = await answer.text(); // frees its quota
       if (!answer.ok) {
         reason = answer.status + " " + words.slice(0, 200);
         retrying = answer.status === 429 || answer.status > 499;
@@ -149,7 +150,7 @@
   const record = (action, metadata = {}) => {
     if (action !== "navigate") look();
     if (excluded || !visitor) return;
-    const timestamp = Date.now();
+    const timestamp = clock();
     queue.push({ user_id: visitor, action, page, timestamp, view, metadata });
     while (held() > 200) {
       queue.shift();
@@ -176,20 +177,20 @@
   const wait = () => {
     clearTimeout(idleTimer);
     due = since + mark;
-    if (mark < 5e4) idleTimer = setTimeout(safe(idle), due - Date.now());
+    if (mark < 5e4) idleTimer = setTimeout(safe(idle), due - clock());
   };
   const restart = () => {
-    since = Date.now();
+    since = clock();
     mark = 1e4; // then 2e4 and 4e4
     wait();
   };
   const active = () => {
     if (mark > 1e4) restart();
-    else since = Date.now();
+    else since = clock();
   };
   const idle = () => {
     look();
-    const now = Date.now();
+    const now = clock();
     if (now < since || now > due + 5e3) return restart(); // slept
     if (now >= since + mark) {
       mark *= 2;
