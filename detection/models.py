@@ -2,6 +2,7 @@
 
 import secrets
 
+from django.contrib.admin.utils import quote
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
@@ -135,7 +136,8 @@ class Pattern(models.Model):
         return f"{self.get_severity_display()} {self.type} on {self.page}"
 
     def get_absolute_url(self) -> str:
-        return reverse("admin:detection_pattern_change", args=[self.pattern_id])
+        # The admin reads `_5F` and the like in an id as an escape.
+        return reverse("admin:detection_pattern_change", args=[quote(self.pattern_id)])
 
     @property
     def severity_label(self) -> str:
