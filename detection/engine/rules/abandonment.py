@@ -6,8 +6,7 @@ left does not navigate. `leave` and `tab_hidden` never open one. It is *entered*
 step beyond the first; its step is the furthest reached, and going back a step is not leaving. What
 a visitor does on the page where they have just completed or abandoned (by their own act) opens
 nothing until they navigate or are forgotten: it belongs to what is over. An attempt lives apart
-from the window and outlives it, with whether the visitor is hidden and who they are; so does what
-is remembered of earlier ones, until nothing can come of it any more.
+from the window and outlives it.
 
 **It closes**
 
