@@ -1,9 +1,9 @@
 """One visitor's way through one funnel: the open attempt, and what is remembered of earlier ones.
 
 It lives apart from the visitor's window and outlives it, with whether the visitor is hidden and
-who they are (a visitor who is new again takes their known id from it). A journey is alive while an attempt is
-open or something is remembered (until `keep_until`); one that is not is as good as none, and only
-waits for its last wake-up to be dropped.
+who they are (a visitor who is new again takes their known id from it). A journey is alive while an
+attempt is open or something is remembered (until `keep_until`); one that is not is as good as none,
+and only waits for its last wake-up to be dropped.
 """
 
 from typing import Final
