@@ -17,6 +17,8 @@ from detection.clock import to_datetime
 from detection.engine.patterns import Change, ChangeKind, Identified
 from detection.models import Pattern, PatternChange, Site
 
+# A loop's place may name two hundred long pages; the whole of it is in the id already.
+MAX_PLACE = 2048
 # What a step may alter in a pattern that is there already.
 _STATE_FIELDS = (
     "identified",
@@ -103,7 +105,7 @@ def _new_row(change: Change) -> Pattern:
         user_id=pattern.user_id,
         identified=pattern.identified,
         type=pattern.type,
-        place=pattern.place,
+        place=pattern.place[:MAX_PLACE],
         page=pattern.page,
         severity=pattern.severity.value,
         explanation=pattern.explanation,
