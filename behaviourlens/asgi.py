@@ -1,9 +1,11 @@
 """The ASGI application. To import this module is to serve: it starts the engine."""
 
+import atexit
 import os
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import WebsocketDenier
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
@@ -13,18 +15,15 @@ django_application: Any = get_asgi_application()
 
 from detection import live  # noqa: E402  (the app registry is full only now)
 from detection.ingest import EventsEndpoint  # noqa: E402
+from detection.leaving import LeaveInOrder  # noqa: E402
 
 runtime = live.runtime()
 runtime.start()
 events: Any = EventsEndpoint(runtime, django_application)
 
-application = ProtocolTypeRouter(
-    {
-        "http": URLRouter(
-            [
-                re_path(r"^events/?$", events),
-                re_path(r"", django_application),
-            ]
-        )
-    }
+http: Any = LeaveInOrder(
+    URLRouter([re_path(r"^events/?$", events), re_path(r"", django_application)])
 )
+atexit.register(http.end)  # before the runtime's own end: the last to register is the first
+
+application = ProtocolTypeRouter({"http": http, "websocket": WebsocketDenier.as_asgi()})

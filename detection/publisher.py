@@ -73,6 +73,8 @@ class Publisher:
                 self._turn(changes)
             except TROUBLE as error:
                 self._trouble(error)
+                if stopping and not len(self._outbox):
+                    return
                 continue
             except Exception:
                 logger.exception("The publisher met an error; it goes on.")
@@ -118,7 +120,9 @@ class Publisher:
         connection.close()
         pause = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
         self._failures += 1
-        time.sleep(pause)
+        if not self._stopping.wait(pause):
+            return
+        time.sleep(BACKOFF_S[0])  # while it ends it tries on, and not as fast as it can
 
     def _follow(self) -> None:
         """Send every change that is in the table and has not been sent."""

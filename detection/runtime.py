@@ -21,7 +21,7 @@ from detection.sites import SiteDirectory
 logger = logging.getLogger(__name__)
 
 # The server opens its port when the sites are known, or after this time without a database.
-START_S = 10.0
+START_S = 5.0
 
 
 class Counters:
