@@ -87,7 +87,9 @@ class EventsEndpoint:
             counters.bots += len(submission.events)
             return {"status": "accepted", "accepted": 0, "rejected": []}
         counters.rejected += len(submission.rejected)
-        batch = Batch(site.pk, arrival, wire.to_events(submission, site.pk, arrival))
+        batch = Batch(
+            site.pk, arrival, wire.to_events(submission, site.pk, arrival), submission.batch
+        )
         if not self._runtime.pipeline.offer(batch):
             raise WireError(503, "busy", "Too many events are waiting; send them again shortly.")
         await batch.done()

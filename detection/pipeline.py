@@ -40,10 +40,11 @@ class Batch:
     arrival: when they reached the server, epoch ms; the `now` of each of them.
     """
 
-    __slots__ = ("_future", "_loop", "arrival", "events", "site")
+    __slots__ = ("_future", "_loop", "arrival", "events", "key")
 
-    def __init__(self, site: int, arrival: int, events: list[Event]) -> None:
-        self.site = site
+    def __init__(self, site: int, arrival: int, events: list[Event], batch_id: str = "") -> None:
+        """batch_id: the sender's name for it, the same when it is sent again; "" for none."""
+        self.key = (site, batch_id) if batch_id else None
         self.arrival = arrival
         self.events = events
         self._loop = asyncio.get_running_loop()
@@ -63,6 +64,28 @@ class Batch:
     def _settle(self) -> None:
         if not self._future.done():
             self._future.set_result(None)
+
+
+class Seen:
+    """The batches seen lately, so that one sent again is not counted again.
+
+    Bounded: the oldest of more than `most` are forgotten.
+    """
+
+    def __init__(self, most: int = 100_000) -> None:
+        self._most = most
+        self._keys: dict[tuple[int, str], None] = {}
+
+    def before(self, key: tuple[int, str] | None) -> bool:
+        """Whether this one has been seen; from now on it has."""
+        if key is None:
+            return False
+        if key in self._keys:
+            return True
+        self._keys[key] = None
+        if len(self._keys) > self._most:
+            del self._keys[next(iter(self._keys))]
+        return False
 
 
 class Outbox:
@@ -119,6 +142,7 @@ class Pipeline:
         self._batches: deque[Batch] = deque()
         self._asks: deque[Callable[[], None]] = deque()
         self._waiting = 0
+        self._seen = Seen()
         self._clock = 0  # the latest time promised to the engine, epoch ms
         self._wake = threading.Condition()
         self._stopping = False
@@ -228,12 +252,24 @@ class Pipeline:
 
     def _observe(self, batch: Batch) -> list[News]:
         changes: list[News] = []
+        if self._seen.before(batch.key):
+            return changes
+        observe = self._engine.observe
         for event in batch.events:
             try:
-                changes += self._engine.observe(event, batch.arrival)
-                if event.action == "identify" and event.metadata and event.metadata.get("id"):
-                    known_as = event.metadata["id"][:128]
-                    changes.append(Identified(event.site, event.user_id, known_as, batch.arrival))
+                if event.action == "identify":
+                    changes += self._identify(event, batch.arrival)
+                else:
+                    changes += observe(event, batch.arrival)
             except Exception:
                 logger.exception("An event could not be handled; the engine goes on.")
+        return changes
+
+    def _identify(self, event: Event, arrival: int) -> list[News]:
+        """News of who the visitor is, if that is news."""
+        known = self._engine.identified(event.site, event.user_id)
+        changes: list[News] = list(self._engine.observe(event, arrival))
+        told = self._engine.identified(event.site, event.user_id)
+        if told and told != known:
+            changes.append(Identified(event.site, event.user_id, told, arrival))
         return changes

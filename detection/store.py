@@ -35,32 +35,38 @@ _STATE_FIELDS = (
 
 def apply(news: Iterable[Change | Identified]) -> int:
     """Store what the engine said, in order; returns how many steps were new."""
-    by_site: dict[int, list[Change]] = defaultdict(list)
-    identified: dict[tuple[int, str], Identified] = {}
+    changes: dict[int, list[Change]] = defaultdict(list)
+    names: dict[int, dict[str, Identified]] = defaultdict(dict)
     for item in news:
         if isinstance(item, Change):
-            by_site[item.pattern.site].append(item)
+            changes[item.pattern.site].append(item)
         else:
-            identified[item.site, item.user_id] = item
+            names[item.site][item.user_id] = item
+    steps = 0
     with transaction.atomic():
-        steps = sum(_apply_to_site(site, by_site[site]) for site in sorted(by_site))
-        return steps + sum(_identify(identified[key]) for key in sorted(identified))
+        for site in sorted(changes.keys() | names.keys()):
+            if lock(site):
+                steps += _apply_to_site(site, changes[site]) + _identify(site, names[site])
+    return steps
 
 
-def _identify(who: Identified) -> int:
-    """Put the known id on what the visitor's patterns say of them."""
-    theirs = Pattern.objects.filter(site_id=who.site, user_id=who.user_id)
-    if not lock(who.site):
+def _identify(site: int, names: dict[str, Identified]) -> int:
+    """Put the known ids on what these visitors' patterns say of them."""
+    if not names:
         return 0
-    rows = list(theirs.exclude(identified=who.identified))
-    at = to_datetime(who.at)
+    theirs = Pattern.objects.filter(site_id=site, user_id__in=names)
+    rows = [row for row in theirs if row.identified != names[row.user_id].identified]
+    steps = []
     for row in rows:
+        who = names[row.user_id]
+        at = to_datetime(who.at)
         row.identified = who.identified
         row.updated_at = max(row.updated_at, at)
         row.set_search_text()
+        steps.append(step(row, ChangeKind.IDENTIFIED, at))
     Pattern.objects.bulk_update(rows, ["identified", "updated_at", "search_text"])
-    append(who.site, [step(row, ChangeKind.IDENTIFIED, at) for row in rows])
-    return len(rows)
+    append(site, steps)
+    return len(steps)
 
 
 def lock(site: int) -> bool:
@@ -72,7 +78,7 @@ def lock(site: int) -> bool:
 
 
 def _apply_to_site(site: int, changes: Sequence[Change]) -> int:
-    if not lock(site):
+    if not changes:
         return 0
     known = Pattern.objects.in_bulk({change.pattern.pattern_id for change in changes})
     created: dict[str, Pattern] = {}

@@ -11,6 +11,7 @@ there are.
 """
 
 from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
 from typing import Final
 
 from .config import EngineConfig
@@ -80,12 +81,17 @@ class Engine:
         """No deadline fires before this time (epoch ms); None while there is none."""
         return self._deadlines.nearest if len(self._deadlines) else None
 
+    def identified(self, site: int, user_id: str) -> str:
+        """The id that the visitor is known by, or ""."""
+        visitor = self._visitors.get((site, user_id))
+        return visitor.identified if visitor is not None else ""
+
     def stats(self, site: int) -> SiteStats:
         """The counts of one site; zeros for a site never heard of."""
         tally = self._tallies.get(site) or Tally()
         return SiteStats(
             total_events=tally.total_events,
-            active_users=len(self.active_visitors(site, ACTIVE_MS)),
+            active_users=sum(1 for visitor in self._since(ACTIVE_MS) if visitor.site == site),
             entered=tally.entered,
             abandoned=tally.abandoned,
             late=tally.late,
@@ -96,16 +102,24 @@ class Engine:
 
         No further back than a window: a visitor silent for that long is forgotten.
         """
+        return [
+            ActiveVisitor(
+                visitor.user_id,
+                visitor.identified,
+                visitor.current_page,
+                visitor.window.last_seen,
+            )
+            for visitor in self._since(within_ms)
+            if visitor.site == site
+        ]
+
+    def _since(self, within_ms: int) -> Iterator[Visitor]:
+        """Visitors of every site heard in `(now - within_ms, now]`, newest first."""
         horizon = self.now - min(within_ms, self.config.window_ms)
-        active: list[ActiveVisitor] = []
         for visitor in reversed(self._visitors.values()):
-            last_seen = visitor.window.last_seen
-            if last_seen <= horizon:
-                break
-            if visitor.site == site:
-                page = visitor.current_page
-                active.append(ActiveVisitor(visitor.user_id, visitor.identified, page, last_seen))
-        return active
+            if visitor.window.last_seen <= horizon:
+                return
+            yield visitor
 
     def window(self, site: int, user_id: str) -> VisitorWindow | None:
         """What the visitor's window holds now; None if nothing."""

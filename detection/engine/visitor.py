@@ -70,6 +70,10 @@ class Visitor:
         """The current page, or the page of the last event while there is none."""
         return self.page or self.window.event(self.window.last).page
 
+    def earlier(self, event: Event) -> bool:
+        """Whether a heard event is of an earlier view than the current one."""
+        return bool(event.view) and event.view != self.view
+
     def hear(self, event: Event) -> bool:
         """Take in view, visibility and identity. False if the event is of an earlier view and
         says that it was hidden or left: such an event is not heard.

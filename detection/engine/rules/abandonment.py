@@ -2,7 +2,8 @@
 
 **Attempts.** An attempt opens on any step of the funnel, with a `navigate`, or with a `click`,
 `scroll`, `idle` or `tab_visible` there: a visitor given up as gone who comes back to the tab they
-left does not navigate. `leave` and `tab_hidden` never open one. It is *entered* when it reaches a
+left does not navigate. `leave` and `tab_hidden` never open one, nor does what
+comes late of an earlier view. It is *entered* when it reaches a
 step beyond the first; its step is the furthest reached, and going back a step is not leaving. What
 a visitor does on the page where they have just completed or abandoned (by their own act) opens
 nothing until they navigate or are forgotten: it belongs to what is over. An attempt lives apart
@@ -119,6 +120,10 @@ class FunnelWatch:
         key = (event.site, event.user_id)
         index = self._index.get(event.page)
         journey = self._journeys.get(key)
+        if event.action in STAYING and visitor.earlier(event):
+            if journey is not None and journey.alive(now):
+                journey.hear(event, now, self._funnel)
+            return ()
         if journey is None or not journey.alive(now):
             if index is None or event.action not in OPENING:
                 return ()
