@@ -55,6 +55,14 @@ def origins(env: Env, name: str) -> list[str]:
     return values
 
 
+def hosts(env: Env, debug: bool) -> list[str]:
+    """ALLOWED_HOSTS; for local use this machine, and needed elsewhere."""
+    named: list[str] = read(env.list, "ALLOWED_HOSTS", [])
+    if not named and not debug:
+        refuse("ALLOWED_HOSTS is not set, and DEBUG is off; set it to the host names it serves")
+    return named or ["localhost", "127.0.0.1", "[::1]"]
+
+
 def database(default: Path) -> dict[str, Any]:
     """Django's DATABASES entry for DATABASE_URL: SQLite (the default) or PostgreSQL."""
     url = os.environ.get("DATABASE_URL", "").strip() or f"sqlite:///{default}"

@@ -16,9 +16,7 @@ VAR_DIR = BASE_DIR / "var"
 PORT = environment.port(env)
 DEBUG = environment.read(env.bool, "DEBUG", True)
 SECRET_KEY = environment.secret_key(DEBUG, VAR_DIR / "secret_key")
-ALLOWED_HOSTS: list[str] = environment.read(
-    env.list, "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
-)
+ALLOWED_HOSTS = environment.hosts(env, DEBUG)
 DATABASES: dict[str, Any] = {"default": environment.database(VAR_DIR / "behaviourlens.sqlite3")}
 
 # Origins whose scripts may call the query API; `*` is for local work.
@@ -55,9 +53,9 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
+    "detection.errors.StaticFiles",
     "corsheaders.middleware.CorsMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "detection.errors.ContentSecurityPolicy",
     "detection.errors.JsonErrors",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -133,6 +131,8 @@ CORS_ALLOWED_ORIGINS = [origin for origin in BL_API_ORIGINS if origin != "*"]
 CORS_ALLOW_METHODS = ["GET", "HEAD", "OPTIONS", "PATCH"]
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
+# What a proxy with TLS tells of the visitor's side reaches Django by daphne --proxy-headers.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_NAME = "bl_session"
 CSRF_COOKIE_NAME = "bl_csrf"

@@ -152,6 +152,10 @@ class Pipeline:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
     def stop(self, timeout: float = 30.0) -> None:
         """Refuse new events, finish what was accepted, end the thread."""
         with self._wake:

@@ -56,6 +56,10 @@ class Publisher:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
     def stop(self, timeout: float = 30.0) -> None:
         """Store and send what still waits, then end the thread."""
         self._stopping.set()

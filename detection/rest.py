@@ -35,6 +35,8 @@ api = NinjaAPI(
     openapi_url="/api/openapi.json",
 )
 
+# A NUL is in no text that is kept, and PostgreSQL takes none in a question either.
+NO_NUL = r"^[^\x00]*$"
 _ERRORS = {400: ErrorOut, 403: ErrorOut, 503: ErrorOut}
 
 
@@ -43,16 +45,22 @@ class PatternFilter(Schema):
 
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     severity: Literal["", "low", "medium", "high"] = ""
-    type: Annotated[str, Field(max_length=40)] = ""
-    user: Annotated[str, Field(max_length=128, description="a visitor's id or identified id")] = ""
-    q: Annotated[str, Field(max_length=200, description="in visitor, page or explanation")] = ""
-    before: Annotated[str, Field(max_length=64, description="a pattern_id, for paging")] = ""
+    type: Annotated[str, Field(max_length=40, pattern=NO_NUL)] = ""
+    user: Annotated[
+        str, Field(max_length=128, pattern=NO_NUL, description="a visitor's id or identified id")
+    ] = ""
+    q: Annotated[
+        str, Field(max_length=200, pattern=NO_NUL, description="in visitor, page or explanation")
+    ] = ""
+    before: Annotated[
+        str, Field(max_length=64, pattern=NO_NUL, description="a pattern_id, for paging")
+    ] = ""
 
 
 class Resolution(Schema):
     """What may be said when resolving."""
 
-    note: Annotated[str, Field(max_length=2000)] | None = None
+    note: Annotated[str, Field(max_length=2000, pattern=NO_NUL)] | None = None
 
 
 def _site(request: HttpRequest) -> int:
@@ -89,7 +97,8 @@ def resolve_pattern(request: HttpRequest, pattern_id: str, body: Resolution | No
     site = _site(request)
     if not access.may_resolve(request.user, site):
         raise HttpError(403, "You may not resolve patterns of this site.")
-    if not Pattern.objects.for_site(site).filter(pk=pattern_id).exists():
+    known = Pattern.objects.for_site(site)
+    if "\x00" in pattern_id or not known.filter(pk=pattern_id).exists():
         raise HttpError(404, "There is no such pattern.")
     note = body.note if body else None
     return pattern_out(resolution.resolve(pattern_id, access.name_of(request.user), note))
@@ -143,9 +152,13 @@ def _window(request: HttpRequest, user_id: str) -> list[EventOut]:
     return [event_out(event) for event in window.events]
 
 
-@api.api_operation(["GET", "HEAD"], "/health", response=HealthOut, tags=["operation"])
+@api.api_operation(
+    ["GET", "HEAD"], "/health", response={200: HealthOut, 503: ErrorOut}, tags=["operation"]
+)
 def health(request: HttpRequest) -> Any:
-    """Whether the server answers. `timestamp` is epoch ms."""
+    """Whether the server answers and its threads live. `timestamp` is epoch ms."""
+    if not live.runtime().alive:
+        raise EngineUnavailable("a thread of the server has ended")
     return HealthOut(status="ok", timestamp=clock.now_ms())
 
 

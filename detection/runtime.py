@@ -69,6 +69,11 @@ class Runtime:
         # server's clean end comes by; the threads are still running then.
         atexit.register(self.stop)
 
+    @property
+    def alive(self) -> bool:
+        """False where a thread that was started has ended."""
+        return not self._started or (self.pipeline.alive and self.publisher.alive)
+
     def stop(self) -> None:
         """Finish what was accepted: first the engine, then what it said."""
         with self._lock:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
 from django_eventstream import send_event
 from django_eventstream.channelmanager import ChannelManagerBase
@@ -219,6 +220,7 @@ async def _each_once(chunks: AsyncIterator[str], kept_event: str, last: int) -> 
             yield body
 
 
+@csrf_exempt  # so that a POST is told 405, not 403
 @require_GET
 def api_stream(request: HttpRequest) -> HttpResponse:
     """GET /api/stream: `pattern` at each change, `stats` every 5 s."""

@@ -3,6 +3,7 @@
 import pytest
 
 from detection.engine.config import EngineConfig
+from detection.engine.engine import Engine
 from detection.engine.rules.abandonment import AbandonmentSettings
 from detection.engine.rules.funnel import Funnel
 
@@ -318,3 +319,17 @@ def test_a_longer_grace():
     config = EngineConfig(abandonment=AbandonmentSettings((funnel,)))
     stream = [*ENTERED, at(5_000, "leave", "/checkout")]
     assert told(play(stream, config=config, until=END)) == [f"305000 {AT_CHECKOUT}"]
+
+
+def test_what_comes_late_of_an_earlier_view_opens_nothing():
+    engine = Engine()
+    stream = [
+        at(0, "navigate", "/cart", view="v1"),
+        at(1_000, "navigate", "/checkout", view="v2"),
+        at(2_000, "navigate", "/", view="v3"),  # abandoned
+        at(3_000, "click", "/checkout", view="v2"),
+        at(3_000, "idle", "/checkout", view="v2"),
+        at(4_000, "navigate", "/products", view="v4"),
+    ]
+    play(stream, engine=engine)
+    assert (engine.stats(1).entered, engine.stats(1).abandoned) == (1, 1)
