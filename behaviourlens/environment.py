@@ -43,7 +43,8 @@ def positive(env: Env, name: str, default: int, most: int | None = None) -> int:
 
 def origins(env: Env, name: str) -> list[str]:
     """A comma-separated list of origins (`https://shop.example`), or `*` for any."""
-    values = [value.strip().rstrip("/") for value in read(env.list, name, [])]
+    named: list[str] = read(env.list, name, [])
+    values = [value.strip().rstrip("/") for value in named]
     for value in values:
         parts = urlsplit(value)
         if value != "*" and (

@@ -5,15 +5,15 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, cast
 
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django_htmx.middleware import HtmxDetails
 
 from detection.api import Site, may_read, may_resolve, site_of
 
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
-SiteView = Callable[Concatenate[HttpRequest, Site, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+SiteView = Callable[Concatenate[HttpRequest, Site, P], HttpResponseBase]
 
 
 def htmx_of(request: HttpRequest) -> HtmxDetails:
@@ -28,7 +28,7 @@ def for_readers(view: SiteView[P]) -> View[P]:
     """
 
     @wraps(view)
-    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         site = site_of(request)
         if may_read(request.user, site.pk):
             return view(request, site, *args, **kwargs)
@@ -43,7 +43,7 @@ def for_resolvers(view: SiteView[P]) -> View[P]:
     """Hand the view its site, if this person may resolve its patterns; else 403."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         site = site_of(request)
         if may_resolve(request.user, site.pk):
             return view(request, site, *args, **kwargs)

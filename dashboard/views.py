@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -86,7 +86,7 @@ def visitor(request: HttpRequest, site: Site) -> HttpResponse:
 
 @require_GET
 @for_readers
-def stream(request: HttpRequest, site: Site) -> HttpResponse:
+def stream(request: HttpRequest, site: Site) -> HttpResponseBase:
     """The one stream of a page: rows, and what passes by (figures, sessions)."""
     return api.open_stream(request, site=site.pk, feed="rows", passing=["live"])
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 from django.db import connection
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
 from django_eventstream import send_event
@@ -85,7 +85,7 @@ class _Stored(str):
     sequence: int
 
 
-class ChangeStorage(StorageBase):  # type: ignore[misc]
+class ChangeStorage(StorageBase):
     """What django-eventstream reads after a reconnect or an overflow.
 
     Each open stream keeps a thread of its own, and with it a database connection, so every
@@ -124,7 +124,7 @@ def _last_change(site: int) -> int:
     return last or 0
 
 
-class ChannelManager(ChannelManagerBase):  # type: ignore[misc]
+class ChannelManager(ChannelManagerBase):
     """Who may listen to what: those who may see the site, and nobody to anything else."""
 
     def get_channels_for_request(
@@ -169,7 +169,7 @@ def send_passing(channel: str, event: str, data: str) -> None:
 
 def open_stream(
     request: HttpRequest, *, site: int, feed: str, passing: Sequence[str]
-) -> HttpResponse:
+) -> HttpResponseBase:
     """The response that streams `feed` of a site, and the `passing` channels beside it.
 
     Without Last-Event-ID it starts at the present. 400 where that header makes no sense,
@@ -222,6 +222,6 @@ async def _each_once(chunks: AsyncIterator[str], kept_event: str, last: int) -> 
 
 @csrf_exempt  # so that a POST is told 405, not 403
 @require_GET
-def api_stream(request: HttpRequest) -> HttpResponse:
+def api_stream(request: HttpRequest) -> HttpResponseBase:
     """GET /api/stream: `pattern` at each change, `stats` every 5 s."""
     return open_stream(request, site=access.site_of(request).pk, feed="changes", passing=["stats"])

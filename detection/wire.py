@@ -152,10 +152,9 @@ def decode(body: bytes) -> Submission:
 
 def _decode_array(body: bytes) -> Submission:
     try:
-        events, rejected = _array.decode(body), []
+        return _submission(_Frame(), _array.decode(body), [])
     except msgspec.ValidationError:
-        events, rejected = _one_by_one(_raw_array.decode(body))
-    return _submission(_Frame(), events, rejected)
+        return _submission(_Frame(), *_one_by_one(_raw_array.decode(body)))
 
 
 def _decode_object(body: bytes) -> Submission:

@@ -80,7 +80,8 @@ class EventSource:
         return self
 
     def _listen(self) -> None:
-        name, last_id, data = "message", "", []
+        name, last_id = "message", ""
+        data: list[str] = []
         try:
             for raw in self.response:
                 line = raw.decode().rstrip("\n")

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from detection import resolution, store
-from detection.engine.patterns import Identified, Severity
+from detection.engine.patterns import Change, Identified, Severity
 from detection.models import Pattern, PatternChange, Site
 from tests.making import T0, escalated, opened, recovered
 
@@ -122,7 +122,11 @@ def test_each_site_has_its_own_line() -> None:
 
 
 def test_patterns_of_a_deleted_site_are_dropped_quietly() -> None:
-    news = [opened("gone", site=999), opened("p1"), Identified(999, "u1", "ann", T0)]
+    news: list[Change | Identified] = [
+        opened("gone", site=999),
+        opened("p1"),
+        Identified(999, "u1", "ann", T0),
+    ]
     assert store.apply(news) == 1
     assert [pattern_id for _, pattern_id, _ in steps()] == ["p1"]
 

@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.test import AsyncRequestFactory
@@ -294,7 +294,7 @@ def opened_stream(site: Site, settings: Any) -> Callable[[], Any]:
     """Opens /api/stream in this process; gives the response's parts as they come."""
     settings.DEBUG = True
     request = AsyncRequestFactory().get(STREAM)
-    request.user = _Nobody()  # type: ignore[attr-defined]
+    request.user = cast(Any, _Nobody())
     return lambda: streams.api_stream(request)
 
 
@@ -349,7 +349,7 @@ def test_a_stream_where_nothing_happens_is_kept_alive(
         response = await asyncio.to_thread(opened_stream)
         parts = aiter(response)
         heard = [await asyncio.wait_for(anext(parts), 5) for _ in range(3)]
-        await parts.aclose()  # type: ignore[attr-defined]
+        await parts.aclose()
         response.close()
         return heard
 
