@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI, Query, Schema
 from ninja.errors import HttpError, ValidationError
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from detection import access, clock, live, resolution
 from detection.models import Pattern
@@ -57,7 +57,7 @@ class PatternFilter(Schema):
     ] = ""
 
 
-class Resolution(Schema):
+class Resolution(BaseModel):
     """What may be said when resolving."""
 
     note: Annotated[str, Field(max_length=2000, pattern=NO_NUL)] | None = None
