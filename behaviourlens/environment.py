@@ -5,16 +5,18 @@ what it holds and what it should hold; no traceback, because the mistake is not 
 """
 
 import os
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
-from urllib.parse import urlsplit
 
 import dj_database_url
 from environs import Env, EnvError, validate
 
 T = TypeVar("T")
+
+_ORIGIN = re.compile(r"https?://([^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 
 def refuse(message: str) -> NoReturn:
@@ -46,10 +48,7 @@ def origins(env: Env, name: str) -> list[str]:
     named: list[str] = read(env.list, name, [])
     values = [value.strip().rstrip("/") for value in named]
     for value in values:
-        parts = urlsplit(value)
-        if value != "*" and (
-            parts.scheme not in {"http", "https"} or not parts.netloc or parts.path
-        ):
+        if value != "*" and not _ORIGIN.fullmatch(value):
             refuse(
                 f"{name} holds {value!r}, which is neither * nor an origin like https://shop.example"
             )
@@ -75,6 +74,8 @@ def database(default: Path) -> dict[str, Any]:
             "or postgres://user:password@host:5432/name"
         )
     if config["ENGINE"] == "django.db.backends.sqlite3":
+        if config["NAME"] in {"", ":memory:"}:
+            refuse("DATABASE_URL names a database in memory, of which each thread has its own")
         try:
             Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -89,6 +90,8 @@ def database(default: Path) -> dict[str, Any]:
         refuse(
             "DATABASE_URL names a database other than SQLite or PostgreSQL; these two are supported"
         )
+    elif not config["NAME"]:
+        refuse("DATABASE_URL lacks the name of the database; write postgres://…/name")
     return config
 
 
@@ -111,6 +114,9 @@ def secret_key(debug: bool, keyfile: Path) -> str:
             pass
         finally:
             draft.unlink(missing_ok=True)
-        return keyfile.read_text().strip()
+        kept = keyfile.read_text().strip()
     except OSError as error:
         refuse(f"the local secret key cannot be kept in {keyfile}: {error}; set SECRET_KEY instead")
+    if not kept:
+        refuse(f"the local secret key in {keyfile} is empty; delete the file, or set SECRET_KEY")
+    return kept
