@@ -6,6 +6,7 @@ first unless said otherwise; every error is `{"error": {"code", "message", "fiel
 
 from typing import Annotated, Any, Literal
 
+from django.core.exceptions import SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI, Query, Schema
 from ninja.errors import HttpError, ValidationError
@@ -203,6 +204,11 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
     field = str(first["loc"][-1]) if first.get("loc") else None
     message = str(first["msg"])
     return _error(request, 400, f"{field}: {message[:1].lower()}{message[1:]}", field)
+
+
+@api.exception_handler(SuspiciousOperation)
+def _on_suspicious(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
+    return _error(request, 400, "The request is larger than any that makes sense.")
 
 
 @api.exception_handler(EngineUnavailable)

@@ -300,6 +300,12 @@ def test_where_the_engine_does_not_run_the_answer_is_503(
     assert response["Retry-After"] == "1"
 
 
+def test_a_body_beyond_all_bounds(client: Client, patterns: None) -> None:
+    body = json.dumps({"note": "x" * 3_000_000})
+    response = client.patch("/api/patterns/p1/resolve", body, content_type="application/json")
+    refusal(response, 400, "bad_request")
+
+
 # --- who may -------------------------------------------------------------------------------
 
 
