@@ -152,6 +152,8 @@ LOGGING = {
         "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
         # A 404 or a 400 is the caller's news, not the operator's.
         "django.request": {"level": "ERROR"},
+        # Scanners ask for hosts that are not ours all day; each is answered 400.
+        "django.security.DisallowedHost": {"handlers": [], "level": "CRITICAL", "propagate": False},
         "detection": {"level": LOG_LEVEL},
         "dashboard": {"level": LOG_LEVEL},
         "demo_store": {"level": LOG_LEVEL},

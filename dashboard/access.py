@@ -53,5 +53,5 @@ def for_resolvers(view: SiteView[P]) -> View[P]:
 
 
 def refuse(request: HttpRequest, status: int) -> HttpResponse:
-    """A page that says why not: 400, 403 or 404."""
+    """A page that says why not: 400, 403, 404 or 503."""
     return render(request, "dashboard/refusal.html", {"status": status}, status=status)

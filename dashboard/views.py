@@ -1,9 +1,11 @@
 """The dashboard's page, its fragments, its stream, and what people do on it."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -26,6 +28,8 @@ from dashboard.visitor import read_visitor
 from dashboard.words import SEVERITIES, TYPES
 from detection import api
 from detection.api import Pattern, Site
+
+logger = logging.getLogger(__name__)
 
 # A visitor's id, as long as ingest lets it be.
 MOST_ID = 128
@@ -114,6 +118,9 @@ def _act(
         pattern = act(pattern_id, by=api.name_of(request.user))
     except Pattern.DoesNotExist:
         return refuse(request, 404)
+    except OperationalError as error:
+        logger.warning("The database did not take a change in time: %s", error)
+        return refuse(request, 503)
     if htmx_of(request):
         return HttpResponse(render_row(pattern))
     return HttpResponseRedirect(_way_back(request))

@@ -1,6 +1,7 @@
 """From a full cart to a stored order: the details given at checkout, and the placing."""
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -81,6 +82,13 @@ def place(session: SessionBase, summary: Summary, details: dict[str, Any]) -> Or
         order, created = Order.objects.get_or_create(
             attempt=details["attempt"], defaults={**fields, **amounts}
         )
+        if not created and _content(order.items.all()) != _content(summary.lines):
+            # Another tab brought the attempt of an order back, with other things in the cart:
+            # what was shown and paid is an order of its own.
+            again = uuid.uuid5(order.attempt, repr(_content(summary.lines)))
+            order, created = Order.objects.get_or_create(
+                attempt=again, defaults={**fields, **amounts}
+            )
         if created:
             OrderItem.objects.bulk_create(_item(order, line) for line in summary.lines)
     Cart(session).clear()
@@ -98,6 +106,14 @@ def placed(session: SessionBase, attempt: str | None = None) -> Order | None:
     if order and attempt is not None and str(order.attempt) != attempt:
         return None
     return order
+
+
+def _content(lines: Iterable[Line | OrderItem]) -> list[tuple[int, str, int]]:
+    """What was bought, in an order that does not depend on how it was listed."""
+    return sorted(
+        (line.product.pk if line.product else 0, line.options[:200], line.quantity)
+        for line in lines
+    )
 
 
 def _item(order: Order, line: Line) -> OrderItem:

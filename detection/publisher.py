@@ -82,6 +82,7 @@ class Publisher:
                 continue
             except Exception:
                 logger.exception("The publisher met an error; it goes on.")
+                self._stopping.wait(TURN_S)  # one that stays does not fill the log
             finally:
                 if settings.DEBUG:
                     reset_queries()  # nobody ends a request here, so nobody else would

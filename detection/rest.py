@@ -4,9 +4,11 @@ Names and shapes are a contract; clients written for them exist. Bare JSON, arra
 first unless said otherwise; every error is `{"error": {"code", "message", "field"}}`.
 """
 
+import logging
 from typing import Annotated, Any, Literal
 
 from django.core.exceptions import SuspiciousOperation
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI, Query, Schema
 from ninja.errors import HttpError, ValidationError
@@ -26,6 +28,8 @@ from detection.shapes import (
     pattern_out,
 )
 from detection.wire import error_body
+
+logger = logging.getLogger(__name__)
 
 api = NinjaAPI(
     title="BehaviourLens",
@@ -209,6 +213,14 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
 @api.exception_handler(SuspiciousOperation)
 def _on_suspicious(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
     return _error(request, 400, "The request is larger than any that makes sense.")
+
+
+@api.exception_handler(OperationalError)
+def _on_database_trouble(request: HttpRequest, error: OperationalError) -> HttpResponse:
+    logger.warning("The database did not answer a request in time: %s", error)
+    response = _error(request, 503, "The database is busy; try again shortly.")
+    response["Retry-After"] = "5"
+    return response
 
 
 @api.exception_handler(EngineUnavailable)

@@ -51,11 +51,14 @@ def apply(news: Iterable[Change | Identified]) -> int:
 
 
 def _identify(site: int, names: dict[str, Identified]) -> int:
-    """Put the known ids on what these visitors' patterns say of them."""
+    """Put the known ids on those of these visitors' patterns that have none.
+
+    Once each: what was detected of one known person does not become another's, and a visitor who
+    changes names without end does not rewrite their past without end.
+    """
     if not names:
         return 0
-    theirs = Pattern.objects.filter(site_id=site, user_id__in=names)
-    rows = [row for row in theirs if row.identified != names[row.user_id].identified]
+    rows = list(Pattern.objects.filter(site_id=site, user_id__in=names, identified=""))
     steps = []
     for row in rows:
         who = names[row.user_id]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
@@ -47,15 +48,42 @@ def test_identifying_is_told_once_and_as_the_engine_has_it(server: Server) -> No
     for name in ("  bob  ", "bob", "   "):
         server.post([events.event(visitor, "identify", metadata={"id": name})])
     server.wait_for("/api/patterns?user=bob", lambda said: len(said) == 1)
-    server.post([events.event(visitor, "identify", metadata={"id": "ann"})])
+    # A visitor who changes names does not rewrite what was detected under the first.
+    for name in ("ann", "cy", "ann"):
+        server.post([events.event(visitor, "identify", metadata={"id": name})])
+    server.post(events.abandonment(visitor))
     told = server.wait_for("/api/patterns?user=ann", lambda said: len(said) == 1)[0]
-    assert told["pattern_id"] == found["pattern_id"]
+    assert told["pattern_id"] != found["pattern_id"]
     headers = {"Last-Event-ID": "changes-1:0"}
     assert [change["change"] for change in changes(server, headers, 3)] == [
         "opened",
         "identified",
-        "identified",
+        "opened",
     ]
+
+
+def test_a_busy_database_is_said_so(
+    client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**which: object) -> None:
+        raise OperationalError("database is locked")
+
+    settings.DEBUG = True
+    monkeypatch.setattr("detection.access.Site.objects.get", refuse)
+    answer = client.get("/api/patterns")
+    assert answer.status_code == 503
+    assert answer["Retry-After"]
+    assert "busy" in answer.json()["error"]["message"]
+
+
+def test_evidence_keeps_little_of_fat_metadata(server: Server) -> None:
+    visitor = events.visitor()
+    fat = {f"key{n}": "x" * 512 for n in range(16)}
+    server.post([event | {"metadata": fat} for event in events.loop(visitor)])
+    found = server.wait_for(f"/api/patterns?user={visitor}", bool)[0]
+    kept = [event["metadata"] for event in found["evidence"]["events"]]
+    assert {len(value) for metadata in kept for value in metadata.values()} == {100}
+    assert len(json.dumps(found)) < 20_000
 
 
 def changes(server: Server, headers: dict[str, str], count: int) -> list[dict[str, str]]:

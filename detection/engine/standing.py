@@ -24,6 +24,7 @@ from .events import Event
 from .patterns import Change, ChangeKind, Pattern, Severity
 
 EVIDENCE_EVENTS: Final = 20
+EVIDENCE_TEXT: Final = 100  # characters of a metadata value; a pattern is kept for long
 
 
 class Subject(Protocol):
@@ -117,7 +118,7 @@ def change(
         explanation=finding.explanation,
         evidence={
             "facts": dict(finding.facts),
-            "events": [event.wire() for event in standing.events],
+            "events": [_kept(event) for event in standing.events],
         },
         detected_at=standing.detected_at,
     )
@@ -137,3 +138,12 @@ def pattern_id(subject: Subject, type_: str, place: str, detected_at: int) -> st
     text = "".join(f"{len(str(part))}:{part}" for part in parts)
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def _kept(event: Event) -> dict[str, Any]:
+    """An event as evidence keeps it: in the wire's shape, its metadata cut short."""
+    wired = event.wire()
+    metadata = wired.get("metadata")
+    if metadata:
+        wired["metadata"] = {key: value[:EVIDENCE_TEXT] for key, value in metadata.items()}
+    return wired
