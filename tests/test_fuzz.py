@@ -142,7 +142,7 @@ def test_damaged_addresses_are_answered(shared_server: Server) -> None:
         for _ in range(chance.randint(1, 3)):
             path[chance.randrange(1, len(path))] = chance.choice(letters)
         made.putrequest("GET", "/", skip_host=True)
-        made._buffer[0] = b"GET " + bytes(path) + b" HTTP/1.1"  # type: ignore[attr-defined]
+        made._buffer[0] = b"GET " + bytes(path) + b" HTTP/1.1"
         made.putheader("Host", "127.0.0.1")
         made.endheaders()
         response = made.getresponse()
