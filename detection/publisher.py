@@ -72,7 +72,8 @@ class Publisher:
     def _run(self) -> None:
         while True:
             stopping = self._stopping.is_set()
-            changes = self._outbox.wait(0 if stopping else TURN_S)
+            at_once = stopping or not self.ready.is_set()  # the server's start waits for the first
+            changes = self._outbox.wait(0 if at_once else TURN_S)
             try:
                 self._turn(changes)
             except TROUBLE as error:

@@ -88,6 +88,12 @@ def test_ingest_knows_the_sites_once_it_is_ready(running: Running, site: Site) -
     assert running.sites.by_key(site.key) == running.sites.default
 
 
+def test_the_server_does_not_wait_a_turn_to_open(running: Running) -> None:
+    began = time.monotonic()
+    running.start()
+    assert time.monotonic() - began < publisher.TURN_S / 2
+
+
 def test_new_sites_are_known_soon_and_all_their_changes_are_sent(running: Running) -> None:
     running.start()
     second = Site.objects.create(name="Second")
