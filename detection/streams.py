@@ -203,7 +203,10 @@ def open_stream(
 
 
 async def _each_once(chunks: AsyncIterator[str], kept_event: str, last: int) -> AsyncIterator[str]:
-    """The stream without kept events whose sequence is not past the last one sent."""
+    """The stream without kept events whose sequence is not past the last one sent.
+
+    Nor does the id of an event between them go back, since a client resumes from there.
+    """
     async for chunk in chunks:
         fresh = []
         for block in chunk.split("\n\n"):
@@ -215,6 +218,8 @@ async def _each_once(chunks: AsyncIterator[str], kept_event: str, last: int) -> 
                 if int(stamp[2]) <= last:
                     continue
                 last = int(stamp[2])
+            elif stamp is not None and int(stamp[2]) < last:
+                block = block.replace(stamp[0], f"{stamp[1]}:{last}", 1)
             fresh.append(block)
         if body := "\n\n".join(fresh):
             yield body

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from django.db import connection
 from django.test import AsyncRequestFactory
 
 from detection import streams
@@ -286,6 +287,31 @@ def test_the_server_ends_open_streams_when_it_stops(tmp_path: Path, migrated: Pa
         assert "Traceback" not in server.log.read_text()
 
 
+def test_changes_that_come_twice_are_sent_once_and_no_id_goes_back() -> None:
+    """After a change was read from the table it may come again from the queue, with stats among
+    them that carry its older id; a client that keeps that id would hear the newer ones twice."""
+
+    def block(event: str, sequence: int) -> str:
+        return f"event: {event}\nid: changes-1:{sequence}\ndata: {{}}\n\n"
+
+    async def chunks() -> Any:
+        yield block("pattern", 6) + block("pattern", 7)
+        yield block("pattern", 6)
+        yield block("stats", 6) + block("pattern", 7) + block("pattern", 8)
+        yield "event: keep-alive\ndata:\n\n"
+        yield block("stream-reset", 3) + block("pattern", 4)
+
+    async def heard() -> list[str]:
+        return [chunk async for chunk in streams._each_once(chunks(), "pattern", 5)]
+
+    assert asyncio.run(heard()) == [
+        block("pattern", 6) + block("pattern", 7),
+        block("stats", 7) + block("pattern", 8),
+        "event: keep-alive\ndata:\n\n",
+        block("stream-reset", 3) + block("pattern", 4),
+    ]
+
+
 # --- in the process ------------------------------------------------------------------------
 
 
@@ -295,7 +321,14 @@ def opened_stream(site: Site, settings: Any) -> Callable[[], Any]:
     settings.DEBUG = True
     request = AsyncRequestFactory().get(STREAM)
     request.user = cast(Any, _Nobody())
-    return lambda: streams.api_stream(request)
+
+    def open_it() -> Any:
+        try:
+            return streams.api_stream(request)
+        finally:
+            connection.close()  # it is asked in a thread of its own
+
+    return open_it
 
 
 class _Nobody:
