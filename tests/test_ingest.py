@@ -160,6 +160,14 @@ def test_a_bot_is_told_yes_and_not_counted(shared_server: Server) -> None:
     assert shared_server.request("GET", f"/events?user_id={who}")[0] == 404
 
 
+def test_a_batch_that_is_sent_again_is_counted_once(shared_server: Server) -> None:
+    who = visitor()
+    envelope = {"batch": f"batch of {who}", "events": [event(who), event(who)]}
+    expected = (202, {"status": "accepted", "accepted": 2, "rejected": []})
+    assert shared_server.post(envelope) == shared_server.post(envelope) == expected
+    assert len(actions(shared_server, who)) == 2
+
+
 # --- whose events ----------------------------------------------------------------------
 
 
@@ -372,6 +380,9 @@ def test_in_public_a_key_is_needed(public_server: Server) -> None:
     assert answer["error"]["message"] == "The write key of a site is needed."
     key = key_of_default_site(public_server)
     assert public_server.post(event("u") | {"site": key})[0] == 202
+    array = json.dumps([event("u")]).encode()
+    assert public_server.request("POST", f"/events?site={key}", array)[0] == 202
+    assert public_server.request("POST", "/events?site=nobody", array)[0] == 401
     assert public_server.post({"site": key, "events": abandonment("u")})[0] == 202
 
 

@@ -13,7 +13,7 @@ from detection.clock import now_ms
 from detection.engine.engine import Engine
 from detection.engine.events import Event
 from detection.engine.patterns import Change, Identified
-from detection.pipeline import Batch, EngineUnavailable, Outbox, Pipeline
+from detection.pipeline import Batch, EngineUnavailable, Outbox, Pipeline, Seen
 from tests.making import opened
 
 WAIT_S = 10.0
@@ -134,6 +134,25 @@ def test_deadlines_fire_while_nothing_comes() -> None:
     assert isinstance(change, Change)
     assert (change.pattern.type, change.at) == ("abandonment", arrival + 30_000)
     made.pipeline.stop()
+
+
+def test_a_batch_that_is_sent_again_is_answered_and_not_counted_again(running: Running) -> None:
+    async def twice() -> None:
+        for site, name in ((1, "b1"), (1, "b1"), (1, "b2"), (2, "b1"), (1, ""), (1, "")):
+            batch = Batch(site, now_ms(), clicks(1), name)
+            assert running.pipeline.offer(batch)
+            await asyncio.wait_for(batch.done(), WAIT_S)
+
+    asyncio.run(twice())
+    assert running.total() == 5, "all but the second b1 of site 1"
+
+
+def test_the_memory_of_batches_is_bounded() -> None:
+    seen = Seen(most=3)
+    for name in "abcd":
+        assert not seen.before((1, name))
+    assert [seen.before((1, name)) for name in "dcb"] == [True] * 3
+    assert not seen.before((1, "a")), "the oldest is forgotten"
 
 
 # --- questions -------------------------------------------------------------------------
