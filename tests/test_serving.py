@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.events import event, loop
-from tests.server import ROOT, Server, environment
+from tests.server import ROOT, Server, environment, manage
 from tests.sse import EventSource
 
 SAY_THREADS = "import threading; print(sorted(t.name for t in threading.enumerate()))"
@@ -145,6 +145,12 @@ def test_a_database_that_is_not_migrated_is_named_and_waited_for(tmp_path: Path)
     with Server(tmp_path) as server:
         assert server.post(event("u"))[0] == 503
         assert "python manage.py migrate" in server.log.read_text()
+        manage(server.database, "migrate", "--verbosity", "0")
+        deadline = time.monotonic() + 15
+        while server.post(event("u"))[0] != 202:
+            assert time.monotonic() < deadline, server.log.read_text()
+            time.sleep(0.1)
+        detects(server)
 
 
 # --- the end -----------------------------------------------------------------------------
