@@ -63,8 +63,12 @@ def hosts(env: Env, debug: bool) -> list[str]:
     return named or ["localhost", "127.0.0.1", "[::1]"]
 
 
-def database(default: Path) -> dict[str, Any]:
-    """Django's DATABASES entry for DATABASE_URL: SQLite (the default) or PostgreSQL."""
+def database(default: Path, sync: str) -> dict[str, Any]:
+    """Django's DATABASES entry for DATABASE_URL: SQLite (the default) or PostgreSQL.
+
+    sync: `full` where a commit has to survive a power cut; `normal` leaves PostgreSQL as its
+    administrator set it, and lets SQLite write to the disk when it likes.
+    """
     url = os.environ.get("DATABASE_URL", "").strip() or f"sqlite:///{default}"
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(url))
@@ -84,7 +88,7 @@ def database(default: Path) -> dict[str, Any]:
             # A writer takes its lock at once and waits for its turn, rather than failing half-way.
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            "init_command": f"PRAGMA journal_mode=WAL; PRAGMA synchronous={sync.upper()};",
         }
     elif config["ENGINE"] != "django.db.backends.postgresql":
         refuse(
@@ -92,6 +96,14 @@ def database(default: Path) -> dict[str, Any]:
         )
     elif not config["NAME"]:
         refuse("DATABASE_URL lacks the name of the database; write postgres://…/name")
+    else:
+        config.setdefault("OPTIONS", {})
+        # A server that is gone is noticed in seconds, and not when the kernel gives up.
+        for name, value in (("connect_timeout", 5), ("tcp_user_timeout", 10_000)):
+            config["OPTIONS"].setdefault(name, value)
+        if sync == "full":
+            asked = config["OPTIONS"].get("options", "")
+            config["OPTIONS"]["options"] = f"{asked} -c synchronous_commit=on".strip()
     return config
 
 

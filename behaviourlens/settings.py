@@ -17,12 +17,30 @@ PORT = environment.port(env)
 DEBUG = environment.read(env.bool, "DEBUG", True)
 SECRET_KEY = environment.secret_key(DEBUG, VAR_DIR / "secret_key")
 ALLOWED_HOSTS = environment.hosts(env, DEBUG)
-DATABASES: dict[str, Any] = {"default": environment.database(VAR_DIR / "behaviourlens.sqlite3")}
+# normal: what was answered 202 survives a killed process; full: a power cut as well.
+BL_JOURNAL_SYNC = environment.read(
+    env.str, "BL_JOURNAL_SYNC", "normal", validate=environment.validate.OneOf(["normal", "full"])
+)
+DATABASES: dict[str, Any] = {
+    "default": environment.database(VAR_DIR / "behaviourlens.sqlite3", BL_JOURNAL_SYNC)
+}
 
 # Origins whose scripts may call the query API; `*` is for local work.
 BL_API_ORIGINS = environment.origins(env, "BL_API_ORIGINS")
 # Events that may wait for the engine before POST /events answers 503.
 BL_QUEUE_EVENTS = environment.positive(env, "BL_QUEUE_EVENTS", 50_000)
+# Streams open at a time; each keeps a thread.
+BL_MAX_STREAMS = environment.positive(env, "BL_MAX_STREAMS", 1_000)
+# What visitors' windows may hold, MB, and how many visitors are held at a time.
+BL_MAX_MEMORY_MB = environment.positive(env, "BL_MAX_MEMORY_MB", 1_024)
+BL_MAX_VISITORS = environment.positive(env, "BL_MAX_VISITORS", 200_000)
+# Whether accepted events are kept in the database; off: in memory only.
+BL_JOURNAL = environment.read(env.bool, "BL_JOURNAL", True)
+# The journal is kept for so many days, and no larger than so many MB.
+BL_JOURNAL_RETENTION = environment.positive(env, "BL_JOURNAL_RETENTION", 30)
+BL_JOURNAL_MAX_MB = environment.positive(env, "BL_JOURNAL_MAX_MB", 4_096)
+# Patterns and their changes are kept for so many days after their last change.
+BL_RETENTION = environment.positive(env, "BL_RETENTION", 400)
 # Seconds after a page is left from within the funnel until that counts as abandonment.
 BL_LEAVE_GRACE = environment.positive(env, "BL_LEAVE_GRACE", 30, most=1799)
 LOG_LEVEL = environment.read(
