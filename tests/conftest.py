@@ -1,5 +1,6 @@
 """Fixtures of the whole suite."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from django.conf import settings
 from hypothesis import settings as hypothesis_settings
 
 from detection.models import DEFAULT_SITE_ID, Site
+from tests import postgres as pg
 from tests.server import Server, manage
 
 # The same examples on every run, and as long as they need: other work shares the machine.
@@ -53,3 +55,28 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> I
     """A real server that the tests of a module share; each uses visitors of its own."""
     with Server(tmp_path_factory.mktemp("server"), migrated) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[pg.Postgres]:
+    """A real PostgreSQL, empty; skips where it is missing and not required."""
+    if reason := pg.available():
+        if os.environ.get("BL_REQUIRE_POSTGRES") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with pg.Postgres() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: pg.Postgres) -> str:
+    """The name of a migrated database in `postgres`, for `postgres.database(template=…)`."""
+    name = "migrated"
+    manage(postgres.database(name), "migrate", "--verbosity", "0")
+    return name
+
+
+@pytest.fixture
+def postgres_url(postgres: pg.Postgres, postgres_template: str) -> str:
+    """The DATABASE_URL of a migrated database of this test's own."""
+    return postgres.database(template=postgres_template)

@@ -23,18 +23,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def environment(database: Path, **extra: str) -> dict[str, str]:
-    """The machine's environment without what would change the server, and with `extra`."""
+def environment(database: Path | str, **extra: str) -> dict[str, str]:
+    """The machine's environment without what would change the server, and with `extra`.
+
+    database: SQLite's file, or a whole DATABASE_URL.
+    """
     ours = ("BL_", "PORT", "DEBUG", "SECRET_KEY", "DATABASE_URL", "ALLOWED_HOSTS", "DJANGO_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return kept | {
-        "DATABASE_URL": f"sqlite:///{database}",
+        "DATABASE_URL": database if isinstance(database, str) else f"sqlite:///{database}",
         "SECRET_KEY": "a key for the tests of this one server",
         **extra,
     }
 
 
-def manage(database: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+def manage(database: Path | str, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run a management command against `database`; fails where the command fails."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
