@@ -1,5 +1,7 @@
 """A real BehaviourLens: its own process, its own database, its own port."""
 
+import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -10,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,10 +56,20 @@ def manage(database: Path | str, *arguments: str, **extra: str) -> subprocess.Co
 class Server:
     """Daphne serving behaviourlens.asgi on a free port; a context manager."""
 
-    def __init__(self, folder: Path, template: Path | None = None, **extra: str) -> None:
-        """Serve from a database in `folder`, copied from `template` (migrated) or made new."""
+    def __init__(
+        self,
+        folder: Path,
+        template: Path | None = None,
+        *,
+        database_url: str = "",
+        **extra: str,
+    ) -> None:
+        """Serve from a database in `folder`, copied from `template` (migrated) or made new; or
+        from the one at `database_url`, which has been migrated. `folder` keeps the log.
+        """
         self.database = folder / "db.sqlite3"
-        if not self.database.exists():
+        self.target: Path | str = database_url or self.database
+        if not database_url and not self.database.exists():
             if template is not None:
                 shutil.copy(template, self.database)
             else:
@@ -78,26 +91,84 @@ class Server:
         daphne = [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1"]
         return [*daphne, "-p", str(self.port), "behaviourlens.asgi:application"]
 
-    def start(self) -> None:
+    def beside(self, folder: Path, **extra: str) -> "Server":
+        """Another server on the same database, with a port and a log of its own."""
+        folder.mkdir(exist_ok=True)
+        url = self.target if isinstance(self.target, str) else f"sqlite:///{self.target}"
+        return Server(folder, None, database_url=url, **(self._extra | extra))
+
+    def configure(self, **extra: str) -> None:
+        """Change its environment, from its next start on."""
+        self._extra = self._extra | extra
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a management command in its environment; fails where the command fails."""
+        return manage(self.target, *arguments, **self._extra)
+
+    def launch(self) -> None:
+        """Start the process and wait for nothing."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
                 cwd=ROOT,
-                env=environment(self.database, PORT=str(self.port), **self._extra),
+                env=environment(self.target, PORT=str(self.port), **self._extra),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + START_S
+
+    def start(self) -> None:
+        """Start the process, and wait until it answers."""
+        self.launch()
+        self._until(lambda: self.get("/health")["status"] == "ok", START_S)
+
+    def start_ready(self, timeout: float = START_S) -> float:
+        """Start the process, and wait until it takes events; how long that took, seconds."""
+        self.launch()
+        return self.wait_ready(timeout)
+
+    def wait_ready(self, timeout: float = START_S) -> float:
+        """Wait until it takes events; how long that took, seconds."""
+        began = time.monotonic()
+        self._until(self.ready, timeout)
+        return time.monotonic() - began
+
+    def ready(self) -> bool:
+        """Whether it takes events now. Raises OSError where nobody listens."""
+        status, _, body = self.request("GET", "/ready")
+        if status == 404:  # a version that does not say
+            return bool(self.get("/health")["status"] == "ok")
+        assert status in {200, 503}, (status, body)
+        return status == 200
+
+    def _until(self, holds: Callable[[], bool], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            if self.process.poll() is not None:
+            if self.exit_code is not None:
                 break
-            try:
-                if self.get("/health")["status"] == "ok":
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if holds():
                     return
-            except (OSError, urllib.error.URLError):
-                time.sleep(0.05)
+            time.sleep(0.02)
         self.kill()
         raise RuntimeError(f"the server did not start:\n{self.log.read_text()}")
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with; None while it runs. Below 0: the signal that killed it."""
+        return None if self.process is None else self.process.poll()
+
+    def rss(self) -> float:
+        """What it holds in memory now, MB."""
+        assert self.process is not None
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1_000_000
+
+    def said(self, after: int = 0) -> str:
+        """Its log, from a place that `said_so_far` gave."""
+        return self.log.read_bytes()[after:].decode()
+
+    def said_so_far(self) -> int:
+        return self.log.stat().st_size if self.log.exists() else 0
 
     def stop(self, timeout: float = 30.0) -> int | None:
         """SIGTERM, and wait for the end; its exit code."""
