@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from django.conf import settings
 
-from detection import clock, wire
+from detection import cleaning, clock, wire
 from detection.pipeline import Batch
 from detection.sites import KnownSite
 from detection.wire import WireError
@@ -79,7 +79,7 @@ class EventsEndpoint:
     async def _accept(self, scope: Scope, receive: Receive) -> dict[str, Any]:
         headers = dict(scope["headers"])
         body = wire.inflate(await _read(headers, receive))
-        arrival = clock.now_ms()
+        arrival = clock.arrival_ms()
         submission = wire.decode(body)
         site = self._authorise(submission.site or _site_in(scope), headers.get(b"origin"))
         counters = self._runtime.counters
@@ -87,9 +87,8 @@ class EventsEndpoint:
             counters.bots += len(submission.events)
             return {"status": "accepted", "accepted": 0, "rejected": []}
         counters.rejected += len(submission.rejected)
-        batch = Batch(
-            site.pk, arrival, wire.to_events(submission, site.pk, arrival), submission.batch
-        )
+        events = cleaning.clean(submission, site.pk, arrival).events
+        batch = Batch(site.pk, arrival, events, submission.batch)
         if not self._runtime.pipeline.offer(batch):
             raise WireError(503, "busy", "Too many events are waiting; send them again shortly.")
         await batch.done()

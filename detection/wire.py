@@ -1,19 +1,18 @@
-"""The wire format of POST /events: decoding, validating and cleaning, in one pass at the edge.
+"""The wire format of POST /events: decoding and validating, in one pass at the edge.
 
-Past this module nobody touches a raw value. What is refused is refused with the name of the
-field; what is kept is bounded, free of control characters, and on the server's clock.
+What is refused is refused with the name of the field. `detection.cleaning` makes the engine's
+events of the rest; past that nobody touches a raw value.
 """
 
 import re
 import zlib
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Raw
 
-from detection.engine.events import ACTIONS, Event
+from detection.engine.events import ACTIONS
 
 MAX_BODY = 1024 * 1024  # bytes, before and after inflating
 MAX_EVENTS = 1000
@@ -22,8 +21,8 @@ MAX_PAGE = 2048
 MAX_METADATA_KEYS = 16
 MAX_METADATA_KEY = 64
 MAX_METADATA_VALUE = 512
-# A timestamp without sent_at is believed if it lies within this time before its arrival.
-BELIEVED_MS = 300_000
+
+Scalar = str | int | float | bool | None
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PATH_IN_ERROR = re.compile(r"at `\$(?:\[\d+\]|\[\.\.\.\])?\.?(?:key )?(\w+)?")
@@ -62,7 +61,7 @@ class WireEvent(msgspec.Struct, frozen=True):
     page: Annotated[str, Meta(min_length=1, max_length=MAX_PAGE)]
     timestamp: Annotated[int, Meta(ge=0, le=MAX_TIMESTAMP)]
     view: Annotated[str, Meta(max_length=64)] = ""
-    metadata: dict[str, str | int | float | bool | None] | None = None
+    metadata: dict[str, Scalar] | None = None
 
 
 class _Frame(msgspec.Struct, frozen=True):
@@ -259,56 +258,3 @@ def explain(error: msgspec.ValidationError) -> tuple[str, str | None]:
             return f"{field or 'an event'} {pattern.sub(words, problem)}", field
     problem = problem.replace("`", "")
     return f"{field}: {problem[:1].lower()}{problem[1:]}" if field else problem, field
-
-
-@lru_cache(maxsize=8192)
-def clean_page(page: str) -> str:
-    """A page as a path: no origin, query, fragment, control character or trailing slash."""
-    path = page.partition("?")[0].partition("#")[0]
-    path = _CONTROL.sub("", path)
-    scheme, separator, rest = path.partition("://")
-    if separator and "/" not in scheme:
-        path = "/" + rest.partition("/")[2]
-    return ("/" + path.strip("/"))[:MAX_PAGE].rstrip("/") or "/"
-
-
-def clean_metadata(metadata: dict[str, Any] | None) -> dict[str, str] | None:
-    """Scalars as strings; None where nothing is left."""
-    if not metadata:
-        return None
-    return {
-        _plain(key): _plain(value) for key, value in metadata.items() if value is not None
-    } or None
-
-
-def _plain(value: str | int | float | bool) -> str:
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    if not text.isprintable():
-        text = _CONTROL.sub(" ", text)
-    return text[:MAX_METADATA_VALUE]
-
-
-def event_time(timestamp: int, sent_at: int | None, arrival: int) -> int:
-    """When an event happened by the server's clock, epoch ms; never after its arrival."""
-    if sent_at is not None:
-        return min(arrival, max(0, arrival - (sent_at - timestamp)))
-    return timestamp if arrival - BELIEVED_MS < timestamp <= arrival else arrival
-
-
-def to_events(submission: Submission, site: int, arrival: int) -> list[Event]:
-    """The engine's events, by time; those of equal time stay in the order they were sent."""
-    sent_at = submission.sent_at
-    events = [
-        Event(
-            site,
-            wire.user_id,
-            wire.action,
-            clean_page(wire.page),
-            event_time(wire.timestamp, sent_at, arrival),
-            _CONTROL.sub("", wire.view) if wire.view else "",
-            clean_metadata(wire.metadata),
-        )
-        for wire in submission.events
-    ]
-    events.sort(key=lambda event: event.timestamp)
-    return events

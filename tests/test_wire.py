@@ -1,4 +1,4 @@
-"""The wire format: each rule one either side of its limit, and what is left after cleaning."""
+"""The wire format: each rule one either side of its limit."""
 
 import gzip
 import json
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detection import wire
-from detection.engine.events import ACTIONS, Event
+from detection import cleaning, wire
+from detection.engine.events import ACTIONS
 from detection.wire import Submission, WireError
 
 ARRIVAL = 1_800_000_000_000
@@ -36,10 +36,6 @@ def refused(payload: object) -> WireError:
     with pytest.raises(WireError) as caught:
         wire.decode(payload if isinstance(payload, bytes) else json.dumps(payload).encode())
     return caught.value
-
-
-def cleaned(**changes: Any) -> Event:
-    return wire.to_events(decode(event(**changes)), 1, ARRIVAL)[0]
 
 
 # --- the fields of an event -----------------------------------------------------------
@@ -329,120 +325,6 @@ def test_what_follows_gzip_is_not_silently_dropped(after: bytes) -> None:
     assert (caught.value.status, caught.value.code) == (400, "malformed")
 
 
-# --- cleaning ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("sent", "kept"),
-    [
-        ("/", "/"),
-        ("//", "/"),
-        ("/products", "/products"),
-        ("/products/", "/products"),
-        ("/products//", "/products"),
-        ("products", "/products"),
-        ("//evil.example/x", "/evil.example/x"),
-        ("/products?q=shoes#top", "/products"),
-        ("/products/?q=shoes", "/products"),
-        ("/products#top?x", "/products"),
-        ("?q=1", "/"),
-        ("#top", "/"),
-        ("https://shop.example/cart/?a=1#b", "/cart"),
-        ("https://shop.example", "/"),
-        ("https://shop.example?x=1", "/"),
-        ("file:///C:/x", "/C:/x"),
-        ("/redirect/https://shop.example/x", "/redirect/https://shop.example/x"),
-        ("/a\x00b\x1fc\x7fd\x9fe", "/abcde"),
-        ("/a/\x00/", "/a"),
-        ("\x00", "/"),
-        ("/a b", "/a b"),
-        ("/caf\xe9/\N{WAVING HAND SIGN}/", "/caf\xe9/\N{WAVING HAND SIGN}"),
-        ("/<script>alert(1)</script>", "/<script>alert(1)</script>"),
-        ("javascript:alert(1)", "/javascript:alert(1)"),
-        ("x" * 2048, "/" + "x" * 2047),
-        ("x" * 2046 + "/y", "/" + "x" * 2046),
-    ],
-)
-def test_a_page_is_kept_as_a_path(sent: str, kept: str) -> None:
-    assert cleaned(page=sent).page == kept
-
-
-@given(st.text(min_size=1, max_size=2048))
-def test_a_page_is_a_short_path_whatever_is_sent(page: str) -> None:
-    kept = wire.clean_page(page)
-    assert kept.startswith("/")
-    assert kept == "/" or not kept.endswith("/")
-    assert len(kept) <= 2048
-    assert "?" not in kept
-    assert "#" not in kept
-    assert not any(ord(letter) < 32 for letter in kept)
-    assert wire.clean_page(kept) == kept
-
-
-@pytest.mark.parametrize(
-    ("sent", "kept"),
-    [
-        ({}, None),
-        (None, None),
-        ({"a": None}, None),
-        ({"a": None, "b": 1}, {"b": "1"}),
-        ({"a": True, "b": False}, {"a": "true", "b": "false"}),
-        ({"a": 1, "b": -2.5, "c": 0}, {"a": "1", "b": "-2.5", "c": "0"}),
-        ({"a": "x" * 513}, {"a": "x" * 512}),
-        ({"a": "one\ntwo\0three"}, {"a": "one two three"}),
-        ({"a\nb": "x"}, {"a b": "x"}),
-        ({"": ""}, {"": ""}),
-    ],
-)
-def test_metadata_is_kept_as_short_strings(
-    sent: dict[str, Any] | None, kept: dict[str, str] | None
-) -> None:
-    assert cleaned(metadata=sent).metadata == kept
-
-
-def test_a_view_is_kept_without_control_characters() -> None:
-    assert cleaned(view="v\x00\n1").view == "v1"
-
-
-# --- clocks --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("timestamp", "sent_at", "happened", "why"),
-    [
-        (ARRIVAL, None, ARRIVAL, "now"),
-        (ARRIVAL + 1, None, ARRIVAL, "the future is now"),
-        (ARRIVAL - 1, None, ARRIVAL - 1, "just now"),
-        (ARRIVAL - 299_999, None, ARRIVAL - 299_999, "the last that is believed"),
-        (ARRIVAL - 300_000, None, ARRIVAL, "the first that is not: the window is open there"),
-        (0, None, ARRIVAL, "a clock that was never set"),
-        (2**53 - 1, None, ARRIVAL, "a clock far ahead"),
-        (5_000, 5_000, ARRIVAL, "sent as it happened, by a wrong clock"),
-        (4_000, 5_000, ARRIVAL - 1_000, "a second before sending, by a wrong clock"),
-        (6_000, 5_000, ARRIVAL, "after it was sent: now"),
-        (0, 3_600_000, ARRIVAL - 3_600_000, "sent an hour later, and so it is"),
-        (0, 2**53 - 1, 0, "never before the epoch"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_time_is_on_the_servers_clock(
-    timestamp: int, sent_at: int | None, happened: int, why: str
-) -> None:
-    payload = {"sent_at": sent_at, "events": [event(timestamp=timestamp)]}
-    assert wire.to_events(decode(payload), 1, ARRIVAL)[0].timestamp == happened, why
-
-
-def test_a_batch_is_sorted_by_time_and_equal_times_stay() -> None:
-    times = [3, 1, 2, 1, 3]
-    events = [event(user_id=f"{n}", timestamp=ARRIVAL + t - 9) for n, t in enumerate(times)]
-    sorted_ = wire.to_events(decode(events), 1, ARRIVAL)
-    assert [e.user_id for e in sorted_] == ["1", "3", "2", "0", "4"]
-
-
-def test_events_carry_their_site() -> None:
-    assert wire.to_events(decode([event(), event()]), 7, ARRIVAL)[1].site == 7
-
-
 # --- anything at all -----------------------------------------------------------------
 
 json_values = st.recursive(
@@ -484,7 +366,7 @@ def taken_or_refused(body: bytes) -> None:
         submission = wire.decode(wire.inflate(body))
     except WireError:
         return
-    for taken in wire.to_events(submission, 1, ARRIVAL):
+    for taken in cleaning.clean(submission, 1, ARRIVAL).events:
         assert 1 <= len(taken.user_id) <= 128
         assert 1 <= len(taken.page) <= 2048
         assert 0 <= taken.timestamp <= ARRIVAL
@@ -513,11 +395,3 @@ def test_random_json_raises_nothing_else(payload: object) -> None:
 @given(st.integers(0, len(GOOD_BODY)), st.binary(max_size=4))
 def test_a_damaged_event_raises_nothing_else(at: int, damage: bytes) -> None:
     taken_or_refused(GOOD_BODY[:at] + damage + GOOD_BODY[at + len(damage) :])
-
-
-def test_memory_for_pages_is_bounded() -> None:
-    limit = wire.clean_page.cache_info().maxsize
-    assert limit is not None
-    for n in range(limit + 100):
-        wire.clean_page(f"/p{n}")
-    assert wire.clean_page.cache_info().currsize <= limit
