@@ -6,6 +6,7 @@ from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import WebsocketDenier
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
@@ -14,16 +15,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "behaviourlens.settings")
 django_application: Any = get_asgi_application()
 
 from detection import live  # noqa: E402  (the app registry is full only now)
+from detection.backpressure import Backpressure  # noqa: E402
 from detection.ingest import EventsEndpoint  # noqa: E402
 from detection.leaving import LeaveInOrder  # noqa: E402
 
 runtime = live.runtime()
 runtime.start()
-events: Any = EventsEndpoint(runtime, django_application)
+pages: Any = Backpressure(django_application, most_streams=settings.BL_MAX_STREAMS)
+events: Any = EventsEndpoint(runtime, pages)
 
-http: Any = LeaveInOrder(
-    URLRouter([re_path(r"^events/?$", events), re_path(r"", django_application)])
-)
+http: Any = LeaveInOrder(URLRouter([re_path(r"^events/?$", events), re_path(r"", pages)]))
 atexit.register(http.end)  # before the runtime's own end: the last to register is the first
 
 application = ProtocolTypeRouter({"http": http, "websocket": WebsocketDenier.as_asgi()})

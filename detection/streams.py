@@ -1,22 +1,24 @@
 """Server-Sent Events through django-eventstream, with PatternChange as its storage.
 
-A **feed** turns the changes of a site into events of a channel named `<feed>-<site>`. Two
-exist: `changes` (here; one event per change, for /api/stream) and the dashboard's rows. A
-channel without a feed is not kept: `stats-<site>`, `live-<site>`.
+A stream of a site hears one feed (`changes`, here, or the dashboard's rows), every change of it
+once and in order, and beside it channels that are not kept: `stats-<site>`, `live-<site>`.
 
 The event id is the change's sequence, so a client that reconnects with Last-Event-ID gets
 what it missed from the table. django-eventstream re-reads its storage from the same place
-after some races, and lets an event that is both stored and queued through twice;
-`_each_once` drops what the client has had.
+after some races, and lets an event that is both stored and queued through twice; `Position`
+drops what the client has had.
 """
 
+import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
-import msgspec
-from django.db import connection
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
@@ -25,58 +27,32 @@ from django_eventstream.channelmanager import ChannelManagerBase
 from django_eventstream.event import Event
 from django_eventstream.eventrequest import EventRequest
 from django_eventstream.storage import EventDoesNotExist, StorageBase
-from django_eventstream.utils import add_default_headers
+from django_eventstream.utils import add_default_headers, sse_encode_error
 from django_eventstream.views import Listener, get_listener_manager, stream
 
-from detection import access
-from detection.models import PatternChange, Site
-from detection.shapes import change_out
+from detection import access, feeds
+from detection.backpressure import open_streams
+from detection.feeds import Feed, register
+from detection.missed import Gone, Missed, last_change, reading, release
+from detection.models import PatternChange
+from detection.trouble import TROUBLE
 from detection.wire import error_body
+
+__all__ = ["Feed", "has_listeners", "open_stream", "open_streams", "register", "send_passing"]
 
 logger = logging.getLogger(__name__)
 
-# A client that missed more than this is told to start over (`stream-reset`).
-MOST_REPLAYED = 1000
+# An open stream is asked again at this distance whether its person may still see the site.
+RECHECK_S = 30.0
+# While the database refuses, what a stream has missed is asked for again at this distance.
+RETRY_S = 2.0
 # How django-eventstream writes an id: the kept channel and the sequence in it.
 _EVENT_ID = re.compile(r"([a-z]+-\d+):(\d{1,18})")
+# What it begins a stream with: padding, and the news that it is open.
+_OPENING = ":" + " " * 2048 + "\n\nevent: stream-open\ndata:\n\n"
+_KEEP_ALIVE = "event: keep-alive\ndata:\n\n"
 
-
-class Feed(msgspec.Struct, frozen=True):
-    """A way of sending changes.
-
-    name: the channel's prefix. event: the SSE event's name. encode: one change's data, or
-    with `coalesce` all the data of a run of changes, in one event with the last one's id.
-    """
-
-    name: str
-    event: str
-    encode: Callable[[Sequence[PatternChange]], str]
-    coalesce: bool = False
-
-    def events(self, site: int, changes: Sequence[PatternChange]) -> list[Event]:
-        runs = [changes] if self.coalesce else [[change] for change in changes]
-        channel = f"{self.name}-{site}"
-        return [Event(channel, self.event, self.encode(r), id=r[-1].sequence) for r in runs if r]
-
-
-_feeds: dict[str, Feed] = {}
-
-
-def register(feed: Feed) -> None:
-    """Add a feed; called once per app from AppConfig.ready."""
-    _feeds[feed.name] = feed
-
-
-def _encode_change(changes: Sequence[PatternChange]) -> str:
-    return change_out(changes[0]).model_dump_json()
-
-
-register(Feed("changes", "pattern", _encode_change))
-
-
-def _split(channel: str) -> tuple[Feed | None, int]:
-    name, _, site = channel.rpartition("-")
-    return _feeds.get(name), int(site)
+_missed = Missed()
 
 
 class _Stored(str):
@@ -86,42 +62,24 @@ class _Stored(str):
 
 
 class ChangeStorage(StorageBase):
-    """What django-eventstream reads after a reconnect or an overflow.
-
-    Each open stream keeps a thread of its own, and with it a database connection, so every
-    read gives its connection back.
-    """
+    """What django-eventstream reads when a stream opens, and after an overflow of its queue."""
 
     def append_event(self, channel: str, event_type: str, data: _Stored) -> Event:
         return Event(channel, event_type, str(data), id=data.sequence)
 
     def get_events(self, channel: str, last_id: int, limit: int = 100) -> list[Event]:
-        feed, site = _split(channel)
+        feed, site = feeds.split(channel)
         if feed is None:
             return []
+        release()  # what the request's own views have opened
         try:
-            current = _last_change(site)
-            missed = PatternChange.objects.filter(site_id=site, sequence__gt=last_id)
-            most = MOST_REPLAYED if feed.coalesce else limit
-            if last_id > current or current - last_id > MOST_REPLAYED:
-                raise EventDoesNotExist(f"no change {last_id}", current)
-            changes = list(missed.select_related("pattern").order_by("sequence")[:most])
-            if changes and changes[0].sequence != last_id + 1:
-                raise EventDoesNotExist(f"change {last_id + 1} is gone", current)
-            return feed.events(site, changes)
-        finally:
-            connection.close()
+            return _missed.events(feed, site, last_id, limit)
+        except Gone as gone:
+            raise EventDoesNotExist(f"not every change after {last_id}", gone.current) from None
 
     def get_current_id(self, channel: str) -> int:
-        try:
-            return _last_change(_split(channel)[1])
-        finally:
-            connection.close()
-
-
-def _last_change(site: int) -> int:
-    last = Site.objects.filter(pk=site).values_list("last_change", flat=True).first()
-    return last or 0
+        with reading():
+            return last_change(feeds.split(channel)[1])
 
 
 class ChannelManager(ChannelManagerBase):
@@ -133,10 +91,13 @@ class ChannelManager(ChannelManagerBase):
         return set(view_kwargs["channels"])
 
     def can_read_channel(self, user: Any, channel: str) -> bool:
-        return access.may_read(user, _split(channel)[1])
+        return access.may_read(user, feeds.split(channel)[1])
 
     def is_channel_reliable(self, channel: str) -> bool:
-        return _split(channel)[0] is not None
+        return feeds.split(channel)[0] is not None
+
+
+# --- sending ---------------------------------------------------------------------------
 
 
 def has_listeners(channel: str) -> bool:
@@ -146,7 +107,10 @@ def has_listeners(channel: str) -> bool:
 
 def send_changes(site: int, changes: Sequence[PatternChange]) -> None:
     """Send stored changes (with their patterns) of one site to every feed that is heard."""
-    for feed in _feeds.values():
+    if not changes:
+        return
+    _missed.sent(site, changes[-1].sequence)
+    for feed in feeds.every():
         if not has_listeners(f"{feed.name}-{site}"):
             continue
         try:
@@ -167,6 +131,9 @@ def send_passing(channel: str, event: str, data: str) -> None:
         send_event(channel, event, data, json_encode=False)
 
 
+# --- one stream ------------------------------------------------------------------------
+
+
 def open_stream(
     request: HttpRequest, *, site: int, feed: str, passing: Sequence[str]
 ) -> HttpResponseBase:
@@ -183,46 +150,112 @@ def open_stream(
     if resume and (stamp is None or stamp[1] != kept):
         message = "Last-Event-ID is not one that this stream gave."
         return JsonResponse(error_body("bad_request", message, "Last-Event-ID"), status=400)
-    since = int(stamp[2]) if stamp else _last_change(site)
-    # Built by hand: reading the request itself would obey query parameters of a proxy
-    # protocol (es-meta, recover) that is not in use here.
-    wanted = EventRequest()
-    wanted.channels = {kept, *(f"{name}-{site}" for name in passing)}
-    wanted.channel_last_ids = {kept: str(since)}
-    wanted.is_next = False
-    wanted.user = request.user if request.user.is_authenticated else None
-    listener = Listener()
-    listener.user_id = request.user.pk or "anonymous"
-    listener.channels = wanted.channels
-    response = StreamingHttpResponse(
-        _each_once(stream(wanted, listener), _feeds[feed].event, since),
-        content_type="text/event-stream",
-    )
+    since = int(stamp[2]) if stamp else last_change(site)
+    opened = _Stream(request.user, site, feeds.named(feed), passing, since)
+    response = StreamingHttpResponse(opened.told(), content_type="text/event-stream")
     add_default_headers(response, request=request)
     return response
 
 
-async def _each_once(chunks: AsyncIterator[str], kept_event: str, last: int) -> AsyncIterator[str]:
-    """The stream without kept events whose sequence is not past the last one sent.
+class Position:
+    """How far a client has come: `last` is the sequence of the last kept event it was sent."""
 
-    Nor does the id of an event between them go back, since a client resumes from there.
-    """
-    async for chunk in chunks:
+    def __init__(self, kept_event: str, last: int) -> None:
+        self._kept_event = f"event: {kept_event}"
+        self.last = last
+
+    def news_in(self, chunk: str) -> str:
+        """The part of a stream without kept events whose sequence is not past the last one.
+
+        Nor does the id of an event between them go back, since a client resumes from there.
+        """
         fresh = []
         for block in chunk.split("\n\n"):
             name, _, rest = block.partition("\n")
             stamp = _EVENT_ID.match(rest.removeprefix("id: "))
             if stamp is not None and name == "event: stream-reset":
-                last = int(stamp[2])
-            elif stamp is not None and name == f"event: {kept_event}":
-                if int(stamp[2]) <= last:
+                self.last = int(stamp[2])
+            elif stamp is not None and name == self._kept_event:
+                if int(stamp[2]) <= self.last:
                     continue
-                last = int(stamp[2])
-            elif stamp is not None and int(stamp[2]) < last:
-                block = block.replace(stamp[0], f"{stamp[1]}:{last}", 1)
+                self.last = int(stamp[2])
+            elif stamp is not None and int(stamp[2]) < self.last:
+                block = block.replace(stamp[0], f"{stamp[1]}:{self.last}", 1)
             fresh.append(block)
-        if body := "\n\n".join(fresh):
-            yield body
+        return "\n\n".join(fresh)
+
+
+class _Stream:
+    """An open stream. It outlives trouble with the database, and ends with the permission."""
+
+    def __init__(
+        self, user: Any, site: int, feed: Feed, passing: Sequence[str], since: int
+    ) -> None:
+        self._user = user if user.is_authenticated else None
+        self._site = site
+        self._kept = f"{feed.name}-{site}"
+        self._channels = {self._kept, *(f"{name}-{site}" for name in passing)}
+        self._position = Position(feed.event, since)
+        self._checked = time.monotonic()
+
+    async def told(self) -> AsyncIterator[str]:
+        """All that the client is sent."""
+        opened = False
+        while True:
+            try:
+                async with aclosing(self._follow()) as chunks:
+                    async for chunk in chunks:
+                        if not await self._allowed():
+                            yield self._farewell()
+                            return
+                        if opened:
+                            chunk = chunk.removeprefix(_OPENING)
+                        opened = True
+                        if body := self._position.news_in(chunk):
+                            yield body
+                return
+            except TROUBLE as error:
+                # Whoever writes says in the log what is wrong; hundreds of readers need not.
+                logger.debug("A stream waits for the database: %s", error)
+            if opened:
+                yield _KEEP_ALIVE
+            await asyncio.sleep(RETRY_S)
+
+    def _follow(self) -> Any:
+        """django-eventstream's stream from where the client stands."""
+        # Built by hand: reading the request itself would obey query parameters of a proxy
+        # protocol (es-meta, recover) that is not in use here.
+        wanted = EventRequest()
+        wanted.channels = self._channels
+        wanted.channel_last_ids = {self._kept: str(self._position.last)}
+        wanted.is_next = False
+        wanted.user = self._user
+        listener = Listener()
+        listener.user_id = self._user.pk if self._user else "anonymous"
+        listener.channels = wanted.channels
+        return stream(wanted, listener)
+
+    async def _allowed(self) -> bool:
+        if time.monotonic() - self._checked < RECHECK_S:
+            return True
+        if not await sync_to_async(self._may_read)():
+            return False
+        self._checked = time.monotonic()
+        return True
+
+    def _may_read(self) -> bool:
+        """Whether this person may see the site, as they are in the database now."""
+        if access.may_read(None, self._site):
+            return True  # anyone may
+        with reading():
+            known = get_user_model()._default_manager
+            user = known.filter(pk=self._user.pk).first() if self._user else None
+            return access.may_read(user, self._site)
+
+    def _farewell(self) -> str:
+        channels = [self._kept]
+        said = "You may not see this site any more."
+        return str(sse_encode_error("forbidden", said, extra={"channels": channels}))
 
 
 @csrf_exempt  # so that a POST is told 405, not 403

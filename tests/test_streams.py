@@ -294,17 +294,16 @@ def test_changes_that_come_twice_are_sent_once_and_no_id_goes_back() -> None:
     def block(event: str, sequence: int) -> str:
         return f"event: {event}\nid: changes-1:{sequence}\ndata: {{}}\n\n"
 
-    async def chunks() -> Any:
-        yield block("pattern", 6) + block("pattern", 7)
-        yield block("pattern", 6)
-        yield block("stats", 6) + block("pattern", 7) + block("pattern", 8)
-        yield "event: keep-alive\ndata:\n\n"
-        yield block("stream-reset", 3) + block("pattern", 4)
-
-    async def heard() -> list[str]:
-        return [chunk async for chunk in streams._each_once(chunks(), "pattern", 5)]
-
-    assert asyncio.run(heard()) == [
+    chunks = (
+        block("pattern", 6) + block("pattern", 7),
+        block("pattern", 6),
+        block("stats", 6) + block("pattern", 7) + block("pattern", 8),
+        "event: keep-alive\ndata:\n\n",
+        block("stream-reset", 3) + block("pattern", 4),
+    )
+    position = streams.Position("pattern", 5)
+    heard = [position.news_in(chunk) for chunk in chunks]
+    assert list(filter(None, heard)) == [
         block("pattern", 6) + block("pattern", 7),
         block("stats", 7) + block("pattern", 8),
         "event: keep-alive\ndata:\n\n",
