@@ -1,26 +1,30 @@
 """The engine: events and the time go in, changes of patterns come out.
 
 Time is passed in and never decreases; a `now` before the engine's own counts as the engine's own.
-The same stream of (event, now) always gives the same changes, ids and texts, however it is batched
-and whenever `advance` is called in between. Nothing grows with what visitors send: windows are
-bounded, a visitor silent for a whole window is forgotten (and is new when they come back), and what
-outlives the window has a deadline.
+The same stream of (event, now) always gives the same changes, ids and texts, however it is batched,
+whenever `advance` is called in between, and wherever the engine is saved and restored. Nothing
+grows with what visitors send: windows are bounded, a visitor silent for a whole window is forgotten
+(and is new when they come back), what outlives the window has a deadline, and what is held in all
+is bounded in number and in bytes.
 
 The cost of an event does not depend on how many events its visitor holds, nor on how many visitors
 there are.
 """
 
-from collections import OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final
 
 from .config import EngineConfig
-from .deadlines import Deadlines
 from .events import ACTIONS, Event
 from .patterns import Change
 from .rules import RULES, Observe
-from .snapshots import ActiveVisitor, SiteStats, Tally, VisitorWindow
+from .rules.journeys import Journeys
+from .saving.capture import Capture
+from .saving.restoring import read
+from .snapshots import ActiveVisitor, Gauges, SiteStats, Tally, VisitorWindow
 from .visitor import Visitor
+from .visitors import Visitors
 
 ACTIVE_MS: Final = 60_000
 
@@ -31,17 +35,22 @@ class Engine:
     def __init__(self, config: EngineConfig | None = None) -> None:
         self.config = config or EngineConfig()
         self.now = 0
-        self._deadlines = Deadlines()
         self._tallies: defaultdict[int, Tally] = defaultdict(Tally)
-        self._rules = tuple(rule(self.config, self._deadlines, self._tallies) for rule in RULES)
+        self._visitors = Visitors()
+        self._journeys = Journeys()
+        self._capture: Capture | None = None
+        self._set_rules()
+
+    def _set_rules(self) -> None:
+        self._journeys.deadlines.dismiss_owners()
+        rules = tuple(rule(self.config, self._journeys, self._tallies) for rule in RULES)
+        self._rules = rules
         self._listeners: dict[str, tuple[Observe, ...]] = {
             action: tuple(
-                rule.observe for rule in self._rules if not rule.actions or action in rule.actions
+                rule.observe for rule in rules if not rule.actions or action in rule.actions
             )
             for action in ACTIONS
         }
-        self._visitors: OrderedDict[tuple[int, str], Visitor] = OrderedDict()  # by last arrival
-        self._evict_at = 0  # no visitor falls silent for a window before this time
 
     def observe(self, event: Event, now: int) -> list[Change]:
         """Fire every deadline due by now, then take in the event as having arrived now (epoch ms).
@@ -65,25 +74,96 @@ class Engine:
                 if found:
                     changes += found
         visitor.settle(event)
+        self._visitors.count(visitor)
+        self._make_room()
         return changes
 
     def advance(self, now: int) -> list[Change]:
         """Let time pass: fire every deadline due by now, each as at its own time."""
         if now < self.now:
             now = self.now
-        changes = self._deadlines.fire(now) if now >= self._deadlines.nearest else []
+        deadlines = self._journeys.deadlines
+        changes = deadlines.fire(now) if now >= deadlines.nearest else []
         self.now = now
-        if now >= self._evict_at:
-            self._evict(now)
+        self._visitors.forget_silent(now, self.config.window_ms)
         return changes
 
     def next_deadline(self) -> int | None:
         """No deadline fires before this time (epoch ms); None while there is none."""
-        return self._deadlines.nearest if len(self._deadlines) else None
+        deadlines = self._journeys.deadlines
+        return deadlines.nearest if len(deadlines) else None
+
+    def configure(self, config: EngineConfig) -> None:
+        """From now on these numbers count. No window, pattern, attempt or deadline is lost but by
+        smaller bounds, which hold at once, and with a funnel that is gone. A funnel is known by its
+        name; where its steps have changed, open attempts are over silently, and what can yet be
+        recovered stays so. A deadline that should have passed by now under the new numbers passes
+        at the next `observe` or `advance`, as at this time.
+
+        The engine's time is that of its last event or `advance`: call `advance` first, so that the
+        time of a change does not depend on when time was let pass before.
+        """
+        before, self.config = self.config, config
+        self._journeys.configure(before, config, self.now)
+        for visitor in self._visitors.configure(before, config, self.now):
+            if self._capture is not None:
+                self._capture.keep_visitor(visitor)
+            visitor.window.trim(self.now - config.window_ms, config.max_events)
+            if visitor.visits is not None:
+                visitor.visits.count_busy(config.loop.min_visits)
+            self._visitors.count(visitor)
+        self._set_rules()
+        self._make_room()
+
+    def capture(self) -> Capture:
+        """Begin to save the engine as it is now; in slices, while it goes on (see `Capture`). One
+        at a time: one that still runs ends without being whole.
+        """
+        self.drop_capture()
+        capture = Capture(
+            self.config, self.now, self._tallies, self._visitors, self._journeys, self.drop_capture
+        )
+        self._capture = self._journeys.keeper = capture
+        return capture
+
+    def drop_capture(self) -> None:
+        """End the capture that runs, if one does."""
+        if self._capture is not None:
+            self._capture.end()
+        self._capture = self._journeys.keeper = None
+
+    @classmethod
+    def restored(cls, pieces: Iterable[bytes]) -> "Engine":
+        """The engine that was captured, exactly. Raises SnapshotUnusable, saying why."""
+        saved = read(pieces)
+        engine = cls(saved.config)
+        engine.now = saved.now
+        engine._tallies.update(saved.tallies)
+        engine._visitors.resume(saved.visitors)
+        engine._visitors.evicted = saved.evicted_visitors
+        journeys = engine._journeys
+        journeys.held.update(
+            ((journey.site, journey.user_id, journey.owner), journey) for journey in saved.journeys
+        )
+        journeys.resume()
+        journeys.evicted = saved.evicted_attempts
+        return engine
+
+    def gauges(self) -> Gauges:
+        """What is held now."""
+        return Gauges(
+            visitors=len(self._visitors.held),
+            bytes=self._visitors.bytes,
+            attempts=len(self._journeys.held),
+            attempt_bytes=self._journeys.bytes,
+            deadlines=len(self._journeys.deadlines),
+            evicted_visitors=self._visitors.evicted,
+            evicted_attempts=self._journeys.evicted,
+        )
 
     def identified(self, site: int, user_id: str) -> str:
         """The id that the visitor is known by, or ""."""
-        visitor = self._visitors.get((site, user_id))
+        visitor = self._visitors.held.get((site, user_id))
         return visitor.identified if visitor is not None else ""
 
     def stats(self, site: int) -> SiteStats:
@@ -96,6 +176,20 @@ class Engine:
             abandoned=tally.abandoned,
             late=tally.late,
         )
+
+    def tallies(self) -> dict[int, dict[str, int]]:
+        """The running counts of every site, by name; a copy."""
+        return {
+            site: {name: getattr(tally, name) for name in Tally.__slots__}
+            for site, tally in self._tallies.items()
+        }
+
+    def resume_tallies(self, tallies: dict[int, dict[str, int]]) -> None:
+        """Go on counting from these (see `tallies`); a count that they do not name stays."""
+        for site, counts in tallies.items():
+            tally = self._tallies[site]
+            for name in Tally.__slots__:
+                setattr(tally, name, counts.get(name, getattr(tally, name)))
 
     def active_visitors(self, site: int, within_ms: int) -> list[ActiveVisitor]:
         """Visitors whose last event arrived in `(now - within_ms, now]`, newest first.
@@ -113,17 +207,13 @@ class Engine:
             if visitor.site == site
         ]
 
-    def _since(self, within_ms: int) -> Iterator[Visitor]:
+    def _since(self, within_ms: int) -> Iterable[Visitor]:
         """Visitors of every site heard in `(now - within_ms, now]`, newest first."""
-        horizon = self.now - min(within_ms, self.config.window_ms)
-        for visitor in reversed(self._visitors.values()):
-            if visitor.window.last_seen <= horizon:
-                return
-            yield visitor
+        return self._visitors.since(self.now - min(within_ms, self.config.window_ms))
 
     def window(self, site: int, user_id: str) -> VisitorWindow | None:
         """What the visitor's window holds now; None if nothing."""
-        visitor = self._visitors.get((site, user_id))
+        visitor = self._visitors.held.get((site, user_id))
         if visitor is None:
             return None
         return VisitorWindow(
@@ -138,26 +228,26 @@ class Engine:
     def _visitor(self, event: Event) -> Visitor:
         """The event's visitor, moved to the end of the order by last arrival."""
         key = (event.site, event.user_id)
-        visitor = self._visitors.get(key)
+        held = self._visitors.held
+        visitor = held.get(key)
         if visitor is not None:
-            self._visitors.move_to_end(key)
+            if self._capture is not None:
+                self._capture.keep_visitor(visitor)
+            held.move_to_end(key)
             return visitor
         names = (rule.known_as(event.site, event.user_id, self.now) for rule in self._rules)
         visitor = Visitor(event.site, event.user_id, next(filter(None, names), ""))
-        self._visitors[key] = visitor
+        held[key] = visitor
         return visitor
 
-    def _evict(self, now: int) -> None:
-        """Forget visitors silent for a whole window, from the front of the order."""
-        horizon = now - self.config.window_ms
-        visitors = self._visitors
-        while visitors:
-            last_seen = next(iter(visitors.values())).window.last_seen
-            if last_seen > horizon:
-                self._evict_at = last_seen + self.config.window_ms
-                return
-            visitors.popitem(last=False)
-        self._evict_at = now + self.config.window_ms
+    def _make_room(self) -> None:
+        """Hold no more than may be held."""
+        config = self.config
+        visitors, journeys = self._visitors, self._journeys
+        if visitors.bytes > config.max_bytes or len(visitors.held) > config.max_visitors:
+            visitors.make_room(config.max_visitors, config.max_bytes)
+        if journeys.bytes > config.attempt_bytes or len(journeys.held) > config.max_visitors:
+            journeys.make_room(config.max_visitors, config.attempt_bytes)
 
 
 def _clamped(event: Event, timestamp: int) -> Event:

@@ -6,7 +6,7 @@ from .events import Event
 
 
 class SiteStats(msgspec.Struct, frozen=True):
-    """Counts of one site since the engine began.
+    """Counts of one site since the engine began; an engine that was saved and restored goes on.
 
     total_events: events observed.
     active_users: visitors heard from in the last 60 seconds.
@@ -45,6 +45,25 @@ class VisitorWindow(msgspec.Struct, frozen=True):
     last_seen: int
     hidden: bool
     events: list[Event]
+
+
+class Gauges(msgspec.Struct, frozen=True):
+    """What the engine holds now, of all sites.
+
+    visitors: visitors with a window. bytes: what they hold, as `sizes` estimates it.
+    attempts: attempts that are open, or of which something is remembered. attempt_bytes: theirs.
+    deadlines: wake-ups that wait.
+    evicted_visitors, evicted_attempts: how many had to go since the engine began because there
+        were too many or they held too much. A visitor silent for a whole window is none of them.
+    """
+
+    visitors: int = 0
+    bytes: int = 0
+    attempts: int = 0
+    attempt_bytes: int = 0
+    deadlines: int = 0
+    evicted_visitors: int = 0
+    evicted_attempts: int = 0
 
 
 class Tally:

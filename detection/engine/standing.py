@@ -10,7 +10,8 @@ place and detected_at, each preceded by its length.
 
 **Evidence.** `{"facts": {...}, "events": [...]}`: the numbers that the explanation uses, and at
 most 20 events that opened or raised the pattern, oldest first, in the wire's shape. Where there
-are more, the newest.
+are more, the newest. What is kept of an event beyond its window is no more than evidence shows:
+the values of its metadata are cut.
 """
 
 import base64
@@ -22,6 +23,7 @@ import msgspec
 
 from .events import Event
 from .patterns import Change, ChangeKind, Pattern, Severity
+from .sizes import STANDING, event_bytes, text_bytes
 
 EVIDENCE_EVENTS: Final = 20
 EVIDENCE_TEXT: Final = 100  # characters of a metadata value; a pattern is kept for long
@@ -52,7 +54,8 @@ class Standing(msgspec.Struct, gc=False):
 
     at: when it was last emitted or escalated, ms.
     mark: the start of the idle spell it is about; 0 for other rules.
-    events: those of its evidence.
+    events: those of its evidence, trimmed.
+    bytes: what it holds.
     recovered: the visitor completed after all; it stands for nothing any more.
     """
 
@@ -63,6 +66,7 @@ class Standing(msgspec.Struct, gc=False):
     at: int
     mark: int
     events: tuple[Event, ...]
+    bytes: int = 0
     recovered: bool = False
 
 
@@ -86,8 +90,9 @@ def open_pattern(
         detected_at=now,
         at=now,
         mark=mark,
-        events=finding.events[-EVIDENCE_EVENTS:],
+        events=merged((), finding.events),
     )
+    weigh(standing)
     return standing, change(ChangeKind.OPENED, standing, subject, finding, now)
 
 
@@ -98,7 +103,7 @@ def escalate(
     standing.severity = finding.severity
     standing.at = now
     standing.mark = mark
-    standing.events = merged(standing.events, finding.events)
+    tell_more(standing, finding.events)
     return change(ChangeKind.ESCALATED, standing, subject, finding, now)
 
 
@@ -118,7 +123,7 @@ def change(
         explanation=finding.explanation,
         evidence={
             "facts": dict(finding.facts),
-            "events": [_kept(event) for event in standing.events],
+            "events": [event.wire() for event in standing.events],
         },
         detected_at=standing.detected_at,
     )
@@ -126,10 +131,33 @@ def change(
 
 
 def merged(told: tuple[Event, ...], new: tuple[Event, ...]) -> tuple[Event, ...]:
-    """Both without repetition, by time, the newest that evidence has room for."""
-    known = set(map(id, told))
-    every = told + tuple(event for event in new if id(event) not in known)
+    """Both, trimmed, without repeating what was told, by time: the newest that evidence has room
+    for. Two events that are equal once trimmed are the same.
+    """
+    cut = [trimmed(event) for event in new[-EVIDENCE_EVENTS:]]
+    every = [*told, *(event for event in cut if event not in told)]
     return tuple(sorted(every, key=lambda event: event.timestamp)[-EVIDENCE_EVENTS:])
+
+
+def tell_more(standing: Standing, events: tuple[Event, ...]) -> None:
+    """Add to a standing's evidence."""
+    standing.events = merged(standing.events, events)
+    weigh(standing)
+
+
+def weigh(standing: Standing) -> None:
+    """See what it holds."""
+    kept = sum(map(event_bytes, standing.events))
+    standing.bytes = STANDING + text_bytes(standing.place) + kept
+
+
+def trimmed(event: Event) -> Event:
+    """The event as evidence shows it: the values of its metadata cut short."""
+    metadata = event.metadata
+    if not metadata or all(len(value) <= EVIDENCE_TEXT for value in metadata.values()):
+        return event
+    cut = {key: value[:EVIDENCE_TEXT] for key, value in metadata.items()}
+    return msgspec.structs.replace(event, metadata=cut)
 
 
 def pattern_id(subject: Subject, type_: str, place: str, detected_at: int) -> str:
@@ -138,12 +166,3 @@ def pattern_id(subject: Subject, type_: str, place: str, detected_at: int) -> st
     text = "".join(f"{len(str(part))}:{part}" for part in parts)
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
-
-
-def _kept(event: Event) -> dict[str, Any]:
-    """An event as evidence keeps it: in the wire's shape, its metadata cut short."""
-    wired = event.wire()
-    metadata = wired.get("metadata")
-    if metadata:
-        wired["metadata"] = {key: value[:EVIDENCE_TEXT] for key, value in metadata.items()}
-    return wired

@@ -13,6 +13,7 @@
 from typing import TYPE_CHECKING, Final
 
 from .events import Event
+from .sizes import VISITOR, text_bytes
 from .standing import Standing
 from .window import Window
 
@@ -36,9 +37,13 @@ class Visitor:
     standings: the patterns that may still be in their cooldown, by (type, place); made when first
         needed.
     visits: the navigation-loop rule's own state; made when first needed.
+    counted: the bytes that the engine counts for this visitor.
     """
 
     __slots__ = (
+        "_texts",
+        "_told",
+        "counted",
         "hidden",
         "identified",
         "last",
@@ -64,6 +69,10 @@ class Visitor:
         self.views: tuple[str, ...] = ()
         self.standings: dict[tuple[str, str], Standing] | None = None
         self.visits: Visits | None = None
+        self.counted = 0
+        self._texts = 0
+        self._told = 0
+        self.weigh()
 
     @property
     def current_page(self) -> str:
@@ -102,6 +111,7 @@ class Visitor:
         if self.standings is None:
             self.standings = {}
         self.standings[type_, standing.place] = standing
+        self.weigh_told()
 
     def may_open(self, now: int, cooldown_ms: int, limit: int) -> bool:
         """Whether fewer patterns than the limit are in their cooldown; at the limit, those past
@@ -114,21 +124,49 @@ class Visitor:
             for key, standing in self.standings.items()
             if now - standing.at < cooldown_ms
         }
+        self.weigh_told()
         return len(self.standings) < limit
 
     def settle(self, event: Event) -> None:
         """The event is over: the next one is compared with it."""
         self.last = event.timestamp
-        if event.action not in PASSIVE:
-            self.page = event.page
+        page = event.page
+        if page != self.page and event.action not in PASSIVE:
+            self._texts += text_bytes(page) - text_bytes(self.page)
+            self.page = page
+
+    def bytes(self) -> int:
+        """What is held for this visitor, as `sizes` estimates it."""
+        held = VISITOR + self.window.bytes + self._texts + self._told
+        return held if self.visits is None else held + self.visits.bytes
+
+    def weigh(self) -> None:
+        """See what is held beside the window and the visits."""
+        texts = (self.user_id, self.identified, self.page, *self.views)
+        self._texts = sum(map(text_bytes, texts))
+        self.weigh_told()
+
+    def weigh_told(self) -> None:
+        """The same for the patterns alone, when one of them has come, gone or grown."""
+        told = list(self.standings.values()) if self.standings else []
+        loop = self.visits.open_loop if self.visits else None
+        if loop is not None and all(loop is not standing for standing in told):
+            told.append(loop)
+        self._told = sum(standing.bytes for standing in told)
 
     def _show(self, view: str) -> None:
         self.view = view
         if view:
+            if view not in self.views:
+                self._texts += text_bytes(view)
+                if len(self.views) == VIEWS_KEPT:
+                    self._texts -= text_bytes(self.views[0])
             others = [shown for shown in self.views if shown != view]
             self.views = (*others, view)[-VIEWS_KEPT:]
 
     def _identify(self, event: Event) -> None:
         known = (event.metadata or {}).get("id", "").strip()
         if known:
+            self._texts -= text_bytes(self.identified)
             self.identified = known[:MAX_KNOWN_ID]
+            self._texts += text_bytes(self.identified)

@@ -206,11 +206,11 @@ def test_everything_is_forgotten_in_the_end():
         stream = [*visits("cart checkout payment", user=user), at(3_000, "leave", user=user)]
         play([*stream, idle(60_000, 10_000, "/payment", user=user)], engine=engine)
     play([], engine=engine, until=6 * MINUTE)
-    assert len(engine._visitors) == 0
+    assert len(engine._visitors.held) == 0
     play([], engine=engine, until=120 * MINUTE)
-    assert len(engine._deadlines) == 0
+    assert len(engine._journeys.deadlines) == 0
     assert engine.next_deadline() is None
-    assert all(not watch._journeys for watch in engine._rules[-1]._watches)
+    assert not engine._journeys.held
 
 
 def test_a_fickle_visitor_keeps_the_deadlines_few():
@@ -219,7 +219,7 @@ def test_a_fickle_visitor_keeps_the_deadlines_few():
         actions = ("navigate", "leave", "tab_hidden", "tab_visible")
         stream = [at(number * 10, action, "/payment") for action in actions]
         play(stream, engine=engine)
-    assert len(engine._deadlines) <= 4
+    assert len(engine._journeys.deadlines) <= 4
 
 
 def test_limits_are_settings():

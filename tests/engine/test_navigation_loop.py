@@ -252,6 +252,6 @@ def test_many_pages_hold_no_more_than_the_window():
     engine = Engine()
     for number in range(1_000):
         play([at(number, "navigate", f"/{number}")], engine=engine)
-    visitor = engine._visitors[1, "v"]
+    visitor = engine._visitors.held[1, "v"]
     assert visitor.visits is not None
     assert len(visitor.visits.pages) == 200

@@ -195,9 +195,9 @@ def test_everything_is_forgotten_in_the_end(stream):
     engine = Engine()
     run(engine, stream)
     finish(engine)
-    assert not engine._visitors
-    assert len(engine._deadlines) == 0
-    assert not any(watch._journeys for watch in engine._rules[-1]._watches)
+    assert not engine._visitors.held
+    assert len(engine._journeys.deadlines) == 0
+    assert not engine._journeys.held
 
 
 @settings(patient, max_examples=300)

@@ -7,7 +7,9 @@ comes late of an earlier view. It is *entered* when it reaches a
 step beyond the first; its step is the furthest reached, and going back a step is not leaving. What
 a visitor does on the page where they have just completed or abandoned (by their own act) opens
 nothing until they navigate or are forgotten: it belongs to what is over. An attempt lives apart
-from the window and outlives it.
+from the window and outlives it. Of more visitors with attempts than `max_visitors`, or once these
+hold more than a quarter of `max_bytes`, those longest unheard are forgotten: their open attempts
+count as entered, and are never abandoned.
 
 **It closes**
 
@@ -42,17 +44,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ..deadlines import Deadlines
 from ..events import Event
 from ..patterns import Change
 from ..snapshots import Tally
-from ..standing import Finding, Standing, open_pattern, verdict
+from ..standing import Finding, Standing, open_pattern, trimmed, verdict
 from ..validation import require
 from ..visitor import Visitor
 from .base import Rule
 from .departure import NAME, departure, recovery
 from .funnel import Funnel
-from .journey import Journey, Loss
+from .journey import Journey, lost
+from .journeys import Journeys, Key
 
 if TYPE_CHECKING:
     from ..config import EngineConfig
@@ -80,10 +82,10 @@ class Abandonment(Rule):
     name = NAME
 
     def __init__(
-        self, config: "EngineConfig", deadlines: Deadlines, tallies: dict[int, Tally]
+        self, config: "EngineConfig", journeys: Journeys, tallies: dict[int, Tally]
     ) -> None:
         self._watches = tuple(
-            FunnelWatch(funnel, config.cooldown_ms, deadlines, tallies)
+            FunnelWatch(funnel, config.cooldown_ms, journeys, tallies)
             for funnel in config.abandonment.funnels
         )
 
@@ -104,63 +106,65 @@ class FunnelWatch:
     """Every visitor's journey through one funnel."""
 
     def __init__(
-        self, funnel: Funnel, cooldown_ms: int, deadlines: Deadlines, tallies: dict[int, Tally]
+        self, funnel: Funnel, cooldown_ms: int, journeys: Journeys, tallies: dict[int, Tally]
     ) -> None:
         self._funnel = funnel
         self._cooldown_ms = cooldown_ms
-        self._keep_ms = max(funnel.recovery_ms, funnel.attempt_timeout_ms, cooldown_ms)
+        self._keep_ms = funnel.keep_ms(cooldown_ms)
         self._index = {page: index for index, page in enumerate(funnel.steps)}
         self._tallies = tallies
-        self._deadlines = deadlines
-        self._owner = deadlines.register(self.wake)
-        self._journeys: dict[tuple[int, str], Journey] = {}
+        self._journeys = journeys
+        self._held = journeys.held
+        self._owner = journeys.deadlines.register(self.wake)
 
     def observe(self, visitor: Visitor, event: Event, now: int) -> Sequence[Change]:
         """What a heard event changes; most events meet no journey and begin none."""
-        key = (event.site, event.user_id)
+        key = (event.site, event.user_id, self._owner)
         index = self._index.get(event.page)
-        journey = self._journeys.get(key)
-        if event.action in STAYING and visitor.earlier(event):
-            if journey is not None and journey.alive(now):
-                journey.hear(event, now, self._funnel)
-            return ()
+        journey = self._held.get(key)
+        staying = event.action in STAYING
         if journey is None or not journey.alive(now):
-            if index is None or event.action not in OPENING:
+            if index is None or event.action not in OPENING or (staying and visitor.earlier(event)):
                 return ()
-            if journey is None:
-                journey = self._journeys[key] = Journey(visitor)
-            journey.begin_anew(visitor)
-        journey.hear(event, now, self._funnel)
-        if event.action in STAYING and (index is None or index in journey.steps):
+            journey = self._journeys.begin(key, visitor)
+        else:
+            self._journeys.hear(key, journey)
+        changed = journey.hear(event, now, self._funnel)
+        if staying and (index is None or index in journey.steps or visitor.earlier(event)):
+            if changed:
+                self._journeys.count(journey)
             return ()  # all it can do is to move the deadlines away
         if event.action == "identify":
             journey.identified = visitor.identified
         changes = self._follow(journey, event, now)
-        self._arm(journey, now)
+        self._arm(key, journey, now)
         return changes
 
     def known_as(self, site: int, user_id: str, now: int) -> str:
         """The known id of a visitor with a living journey, or ""."""
-        journey = self._journeys.get((site, user_id))
+        journey = self._held.get((site, user_id, self._owner))
         return journey.identified if journey is not None and journey.alive(now) else ""
 
     def wake(self, due: int, site: int, user_id: str) -> Sequence[Change]:
         """A wake-up has come: perhaps too early, perhaps to find nothing."""
-        journey = self._journeys[site, user_id]
+        key = (site, user_id, self._owner)
+        journey = self._held[key]
+        self._journeys.touch(journey)
         journey.wakes.pop()
         changes: Sequence[Change] = ()
         if journey.steps and journey.due(self._funnel) <= due:
             changes = self._run_out(journey, due)
-        self._arm(journey, due)
+        self._arm(key, journey, due)
         return changes
 
-    def _arm(self, journey: Journey, now: int) -> None:
+    def _arm(self, key: Key, journey: Journey, now: int) -> None:
         """See that it is woken in time; drop it once it is not alive and nothing will wake it."""
         if journey.alive(now):
-            due = journey.due(self._funnel)
-            self._deadlines.arm(journey.wakes, due, journey.site, journey.user_id, self._owner)
+            self._journeys.arm(journey, journey.due(self._funnel))
         elif not journey.wakes:
-            del self._journeys[journey.site, journey.user_id]
+            self._journeys.drop(key)
+            return
+        self._journeys.count(journey)
 
     def _follow(self, journey: Journey, event: Event, now: int) -> Sequence[Change]:
         action, page = event.action, event.page
@@ -182,7 +186,8 @@ class FunnelWatch:
 
     def _reach(self, journey: Journey, index: int, event: Event) -> None:
         journey.settled = ""
-        journey.steps.setdefault(index, event)
+        if index not in journey.steps:
+            journey.steps[index] = trimmed(event)
         if index > journey.furthest:
             if not journey.entered:
                 self._tallies[journey.site].entered += 1
@@ -214,7 +219,7 @@ class FunnelWatch:
         finding = departure(self._funnel, journey, left_by, event)
         journey.close()
         standing, changes = self._tell(journey, finding, now)
-        journey.remember(Loss(at=now, standing=standing, finding=finding), now + self._keep_ms)
+        journey.remember(lost(now, standing, finding), now + self._keep_ms)
         return changes
 
     def _tell(
@@ -241,4 +246,5 @@ class FunnelWatch:
         for loss in recovered:
             if loss.standing is not None and not loss.standing.recovered:
                 changes.append(recovery(journey, loss.standing, loss.finding, event, now))
+        journey.weigh()
         return changes

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from ..deadlines import Deadlines
 from ..events import Event
 from ..patterns import Change
 from ..snapshots import Tally
@@ -11,6 +10,7 @@ from ..visitor import Visitor
 
 if TYPE_CHECKING:
     from ..config import EngineConfig
+    from .journeys import Journeys
 
 Observe = Callable[[Visitor, Event, int], Sequence[Change]]
 
@@ -20,13 +20,16 @@ class Rule:
 
     name: the `type` of its patterns.
     actions: the actions it listens to; empty for all.
+
+    A rule holds no state of its own: what it remembers is in visitors and journeys. So another may
+    take its place, with other settings, between any two events.
     """
 
     name: ClassVar[str]
     actions: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
-        self, config: "EngineConfig", deadlines: Deadlines, tallies: dict[int, Tally]
+        self, config: "EngineConfig", journeys: "Journeys", tallies: dict[int, Tally]
     ) -> None:
         raise NotImplementedError
 

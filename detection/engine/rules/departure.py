@@ -13,7 +13,7 @@ import msgspec
 
 from ..events import Event
 from ..patterns import Change, ChangeKind, Severity
-from ..standing import Finding, Standing, Subject, change, merged
+from ..standing import Finding, Standing, Subject, change, merged, tell_more
 from ..wording import duration, page_name, who
 from .funnel import Funnel
 from .journey import Journey
@@ -58,7 +58,7 @@ def recovery(
 ) -> Change:
     """The visitor came back and completed: the pattern is over, and so is its cooldown."""
     standing.recovered = True
-    standing.events = merged(standing.events, (event,))
+    tell_more(standing, (event,))
     after_ms = now - standing.detected_at
     facts = finding.facts | {
         "recovered_after_ms": after_ms,

@@ -40,6 +40,10 @@ class Funnel:
         self._check_pages()
         self._check_times()
 
+    def keep_ms(self, cooldown_ms: int) -> int:
+        """How long what is over is remembered, ms."""
+        return max(self.recovery_ms, self.attempt_timeout_ms, cooldown_ms)
+
     def _check_pages(self) -> None:
         label = f"funnel {self.name}:"
         for field in ("steps", "completion_actions", "completion_pages"):

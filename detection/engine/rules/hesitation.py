@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from ..deadlines import Deadlines
 from ..events import Event
 from ..patterns import Change, ChangeKind, Severity
 from ..snapshots import Tally
@@ -37,6 +36,7 @@ from .base import Rule
 
 if TYPE_CHECKING:
     from ..config import EngineConfig
+    from .journeys import Journeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Hesitation(Rule):
     actions = frozenset({"idle"})
 
     def __init__(
-        self, config: "EngineConfig", deadlines: Deadlines, tallies: dict[int, Tally]
+        self, config: "EngineConfig", journeys: "Journeys", tallies: dict[int, Tally]
     ) -> None:
         self._settings = config.hesitation
         self._cooldown_ms = config.cooldown_ms
@@ -87,7 +87,10 @@ class Hesitation(Rule):
         finding = self._finding(visitor, event, severity, idle_ms, reported is not None)
         if kind is ChangeKind.ESCALATED and standing is not None:
             same = self._same_spell(standing, start)
-            return (escalate(standing, visitor, finding, now, standing.mark if same else start),)
+            mark = standing.mark if same else start
+            change = escalate(standing, visitor, finding, now, mark)
+            visitor.weigh_told()
+            return (change,)
         if not visitor.may_open(now, self._cooldown_ms, self._max_standing):
             return ()
         standing, change = open_pattern(visitor, finding, now, mark=start)

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from ..events import Event
-from ..standing import Finding, Standing
-from ..visitor import Visitor
+from ..sizes import JOURNEY, LOSS, LOSS_STEP, STEP, WAKE, event_bytes, text_bytes
+from ..standing import Finding, Standing, trimmed
 from .funnel import Funnel
 
 REMEMBERED: Final = 16  # losses kept a journey; older ones can no longer be recovered
@@ -22,17 +22,27 @@ class Loss(msgspec.Struct, frozen=True, gc=False):
     """An abandonment that may yet be recovered.
 
     at: when it was detected, ms. standing: the pattern that tells of it; None if none does.
-    finding: what was found.
+    finding: what was found, as far as a recovery tells of it. bytes: what that holds.
     """
 
     at: int
     standing: Standing | None
     finding: Finding
+    bytes: int
+
+
+def lost(at: int, standing: Standing | None, finding: Finding) -> Loss:
+    """An abandonment to be remembered, without the events: the pattern has them."""
+    kept = msgspec.structs.replace(finding, events=(), explanation="")
+    texts = sum(map(text_bytes, (finding.place, finding.page, finding.facts["went_to"])))
+    steps = sum(LOSS_STEP + text_bytes(step["page"]) for step in finding.facts["steps"])
+    return Loss(at, standing, kept, LOSS + texts + steps)
 
 
 class Journey:
     """See the module.
 
+    owner: the number of the funnel.
     steps: the open attempt: the first event at each step reached, by the step's index; empty
         while no attempt is open. furthest: the highest of them.
     heard: arrival of the last heard event, ms.
@@ -41,9 +51,14 @@ class Journey:
     settled: the page on which the visitor completed or abandoned, until they navigate.
     losses: the abandonments that may yet be recovered. standings: the last pattern of each place.
     wakes: the stack of its wake-ups (see `deadlines`).
+    counted: the bytes that are counted for it.
+
+    Events are kept trimmed.
     """
 
     __slots__ = (
+        "_kept",
+        "counted",
         "furthest",
         "heard",
         "hidden",
@@ -53,6 +68,7 @@ class Journey:
         "leave_due",
         "left",
         "losses",
+        "owner",
         "settled",
         "site",
         "standings",
@@ -61,22 +77,25 @@ class Journey:
         "wakes",
     )
 
-    def __init__(self, visitor: Visitor) -> None:
-        self.site = visitor.site
-        self.user_id = visitor.user_id
+    def __init__(self, site: int, user_id: str, owner: int) -> None:
+        self.site = site
+        self.user_id = user_id
+        self.owner = owner
         self.wakes: list[int] = []
         self.heard = 0
-        self.begin_anew(visitor)
+        self.counted = 0
+        self.begin_anew("", hidden=False)
 
-    def begin_anew(self, visitor: Visitor) -> None:
-        """Nothing is remembered; who they are and whether hidden comes from the visitor."""
-        self.identified = visitor.identified
-        self.hidden = visitor.hidden
+    def begin_anew(self, identified: str, hidden: bool) -> None:
+        """Nothing is remembered; who they are and whether they are hidden is given."""
+        self.identified = identified
+        self.hidden = hidden
         self.hidden_by: Event | None = None
         self.keep_until = 0
         self.settled = ""
         self.losses: tuple[Loss, ...] = ()
         self.standings: dict[str, Standing] = {}
+        self._kept = 0
         self.close()
 
     def close(self) -> None:
@@ -94,18 +113,25 @@ class Journey:
         """Whether the open attempt has gone beyond the first step."""
         return self.furthest > 0
 
-    def hear(self, event: Event, now: int, funnel: Funnel) -> None:
-        """Any heard event: not silent; and not gone, unless it says so."""
+    def hear(self, event: Event, now: int, funnel: Funnel) -> bool:
+        """Any heard event: not silent; and not gone, unless it says so. True if other events are
+        kept now than before.
+        """
         self.heard = now
+        left, hidden_by = self.left, self.hidden_by
+        self._take(event, now, funnel)
+        return left is not self.left or hidden_by is not self.hidden_by
+
+    def _take(self, event: Event, now: int, funnel: Funnel) -> None:
         action = event.action
         if action == "leave":
             if self.left is None:
-                self.left = event
+                self.left = trimmed(event)
                 self.leave_due = now + funnel.leave_grace_ms
             return
         if action == "tab_hidden":
             if not self.hidden:
-                self.hidden_by = event
+                self.hidden_by = trimmed(event)
             self.hidden = True
             return
         self.left = None
@@ -131,3 +157,32 @@ class Journey:
         """Keep a loss for as long as it can be recovered or stands in its cooldown."""
         self.losses = (*self.losses, loss)[-REMEMBERED:]
         self.keep_until = max(self.keep_until, until)
+        self.weigh()
+
+    def weigh(self) -> None:
+        """See what the patterns and losses hold, when one of them has come, gone or grown."""
+        told = {standing.pattern_id: standing for standing in self.standings.values()}
+        told |= {loss.standing.pattern_id: loss.standing for loss in self.losses if loss.standing}
+        self._kept = sum(loss.bytes for loss in self.losses)
+        self._kept += sum(standing.bytes for standing in told.values())
+
+    def bytes(self) -> int:
+        """What it holds, as `sizes` estimates it."""
+        held = JOURNEY + self._kept + WAKE * len(self.wakes)
+        held += text_bytes(self.user_id) + text_bytes(self.identified) + text_bytes(self.settled)
+        for event in self.steps.values():
+            held += STEP + event_bytes(event)
+        if self.left is not None:
+            held += event_bytes(self.left)
+        return held if self.hidden_by is None else held + event_bytes(self.hidden_by)
+
+    def change_terms(self, before: Funnel, after: Funnel, cooldowns: tuple[int, int]) -> None:
+        """Go on in a funnel with other numbers; with other steps, the open attempt is over.
+        cooldowns: before and after, ms.
+        """
+        if before.steps != after.steps:
+            self.close()
+        if self.left is not None:
+            self.leave_due += after.leave_grace_ms - before.leave_grace_ms
+        if self.keep_until:
+            self.keep_until += after.keep_ms(cooldowns[1]) - before.keep_ms(cooldowns[0])

@@ -31,11 +31,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..deadlines import Deadlines
 from ..events import Event
 from ..patterns import Change, ChangeKind, Severity
 from ..snapshots import Tally
-from ..standing import EVIDENCE_EVENTS, Finding, Subject, escalate, open_pattern, verdict
+from ..standing import EVIDENCE_EVENTS, Finding, Standing, Subject, escalate, open_pattern, verdict
 from ..validation import require, require_rising
 from ..visitor import Visitor
 from ..wording import count, duration, page_list, page_name, who
@@ -44,6 +43,7 @@ from .visits import Visit, Visits
 
 if TYPE_CHECKING:
     from ..config import EngineConfig
+    from .journeys import Journeys
 
 FACT_PAGES: Final = 20  # pages of the loop that the facts name
 
@@ -72,7 +72,7 @@ class NavigationLoop(Rule):
     actions = frozenset({"navigate"})
 
     def __init__(
-        self, config: "EngineConfig", deadlines: Deadlines, tallies: dict[int, Tally]
+        self, config: "EngineConfig", journeys: "Journeys", tallies: dict[int, Tally]
     ) -> None:
         self._settings = config.loop
         self._cooldown_ms = config.cooldown_ms
@@ -86,8 +86,8 @@ class NavigationLoop(Rule):
             visits = visitor.visits = Visits(self._settings.min_visits)
         window = visitor.window
         visits.forget_before(window.first)
-        if self._severity(visits) is None:
-            visits.open_loop = None
+        if visits.open_loop is not None and self._severity(visits) is None:
+            self._go_round(visitor, visits, None)
         visits.add(window.last, event.page)
         severity = self._severity(visits)
         if severity is None:
@@ -115,14 +115,19 @@ class NavigationLoop(Rule):
         standing = visitor.standing(self.name, finding.place)
         kind = verdict(standing, severity, now, self._cooldown_ms)
         if kind is not ChangeKind.OPENED:
-            visits.open_loop = standing
+            self._go_round(visitor, visits, standing)
             return self._raise(visitor, visits, finding, now) if kind else ()
         if not visitor.may_open(now, self._cooldown_ms, self._max_standing):
             return ()
         standing, change = open_pattern(visitor, finding, now)
         visitor.stand(self.name, standing)
-        visits.open_loop = standing
+        self._go_round(visitor, visits, standing)
         return (change,)
+
+    def _go_round(self, visitor: Visitor, visits: Visits, loop: Standing | None) -> None:
+        """The loop that is open now."""
+        visits.open_loop = loop
+        visitor.weigh_told()
 
     def _raise(
         self, visitor: Visitor, visits: Visits, finding: Finding, now: int
