@@ -10,8 +10,8 @@ from detection.engine.patterns import ChangeKind, Severity
 from detection.engine.snapshots import ActiveVisitor, VisitorWindow
 from detection.live import active_visitors, stats, visitor_window
 from detection.models import DEFAULT_SITE_ID, Pattern, PatternChange, Site, normal
-from detection.pipeline import EngineUnavailable
 from detection.publisher import every_turn
+from detection.queueing import EngineUnavailable
 from detection.resolution import reopen, resolve
 from detection.shapes import StatsOut
 from detection.streams import Feed, has_listeners, open_stream, register, send_passing

@@ -7,7 +7,7 @@ from django.apps import apps
 from detection import clock, streams
 from detection.engine.snapshots import ActiveVisitor, VisitorWindow
 from detection.models import Site
-from detection.pipeline import EngineUnavailable
+from detection.queueing import EngineUnavailable
 from detection.runtime import Runtime
 from detection.shapes import StatsOut
 

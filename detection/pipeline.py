@@ -1,152 +1,84 @@
 """The pipeline: one thread, sole owner of the engine.
 
-Requests wait in a bounded queue; the thread drains a chunk, shows every event to the engine,
-hands the changes on, and only then answers those who wait. Other threads that want to know
-something of the engine ask, and get a copy that this thread makes.
+Requests wait in a bounded queue; the thread drains a chunk, has it kept, shows every event to the
+engine, hands the changes on, and only then answers those who wait. What cannot be kept is refused,
+and the engine never saw it. Other threads that want to know something of the engine ask, and get a
+copy that this thread makes.
+
+Here is whose engine it is: the thread waits until this process owns it, brings it back to where it
+was, and then takes its turns (`turns`) until the process ends or the engine becomes another's.
 """
 
-import asyncio
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from enum import StrEnum
 from typing import TypeVar
 
-from detection.clock import now_ms
+from django.conf import settings
+from django.db import connection, reset_queries
+
+from detection import clock, replay
+from detection.batches import Batch, Refusal
 from detection.engine.engine import Engine
-from detection.engine.events import Event
-from detection.engine.patterns import Change, Identified
+from detection.journal import Displaced
+from detection.keeping import Keeping
+from detection.outbox import News, Outbox
+from detection.queueing import EngineUnavailable, Queue
+from detection.trouble import TROUBLE, DatabaseTrouble
+from detection.turns import PROBE_S, TURN_S, Counts, Turns
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-News = Change | Identified
 
-# Events taken in one go: enough to share the cost of a turn, few enough to answer soon.
-CHUNK_EVENTS = 5_000
-# How long the thread sleeps at most, so that deadlines fire within this time, seconds.
-TURN_S = 0.25
 ASK_TIMEOUT_S = 5.0
+# How long after an error of our own until the thread begins again.
+AGAIN_S = 2.0
+# How long the thread waits at the end for the publisher to have stored everything.
+LEAVE_S = 60.0
 
 
-class EngineUnavailable(Exception):
-    """The engine does not run in this process, or did not answer in time."""
+class State(StrEnum):
+    """What the pipeline is about."""
+
+    IDLE = "idle"  # not started, or without a database
+    WAITING = "waiting"  # another process owns the engine
+    RECOVERING = "recovering"
+    RUNNING = "running"
+    ENDED = "ended"
 
 
-class Batch:
-    """The events of one accepted request, and the request that waits for the answer.
-
-    arrival: when they reached the server, epoch ms; the `now` of each of them.
-    """
-
-    __slots__ = ("_future", "_loop", "arrival", "events", "key")
-
-    def __init__(self, site: int, arrival: int, events: list[Event], batch_id: str = "") -> None:
-        """batch_id: the sender's name for it, the same when it is sent again; "" for none."""
-        self.key = (site, batch_id) if batch_id else None
-        self.arrival = arrival
-        self.events = events
-        self._loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[None] = self._loop.create_future()
-
-    async def done(self) -> None:
-        """Wait until the engine has seen the events."""
-        await self._future
-
-    def answer(self) -> None:
-        """Called by the pipeline, from its own thread."""
-        try:
-            self._loop.call_soon_threadsafe(self._settle)
-        except RuntimeError:
-            logger.debug("The server's loop is closed; nobody waits for this answer.")
-
-    def _settle(self) -> None:
-        if not self._future.done():
-            self._future.set_result(None)
-
-
-class Seen:
-    """The batches seen lately, so that one sent again is not counted again.
-
-    Bounded: the oldest of more than `most` are forgotten.
-    """
-
-    def __init__(self, most: int = 100_000) -> None:
-        self._most = most
-        self._keys: dict[tuple[int, str], None] = {}
-
-    def before(self, key: tuple[int, str] | None) -> bool:
-        """Whether this one has been seen; from now on it has."""
-        if key is None:
-            return False
-        if key in self._keys:
-            return True
-        self._keys[key] = None
-        if len(self._keys) > self._most:
-            del self._keys[next(iter(self._keys))]
-        return False
-
-
-class Outbox:
-    """Changes on their way from the pipeline to the publisher, bounded by `capacity`."""
-
-    def __init__(self, capacity: int = 10_000) -> None:
-        self.capacity = capacity
-        self._changes: deque[News] = deque()
-        self._ready = threading.Condition()
-        self._nudged = False
-
-    def __len__(self) -> int:
-        return len(self._changes)
-
-    @property
-    def full(self) -> bool:
-        return len(self._changes) >= self.capacity
-
-    def put(self, changes: list[News]) -> None:
-        """Never blocks: the pipeline takes no further events while the box is full."""
-        if changes:
-            with self._ready:
-                self._changes.extend(changes)
-                self._ready.notify()
-
-    def nudge(self) -> None:
-        """Wake the publisher: something it should look at has been written."""
-        with self._ready:
-            self._nudged = True
-            self._ready.notify()
-
-    def wait(self, timeout: float) -> list[News]:
-        """All that waits, after at most `timeout` seconds; it stays until `forget`."""
-        with self._ready:
-            if not self._changes and not self._nudged:
-                self._ready.wait(timeout)
-            self._nudged = False
-            return list(self._changes)
-
-    def forget(self, count: int) -> None:
-        """Drop the first `count` changes, which are stored now."""
-        with self._ready:
-            for _ in range(count):
-                self._changes.popleft()
+_REFUSALS = {
+    State.IDLE: Refusal.STARTING,
+    State.WAITING: Refusal.STANDBY,
+    State.RECOVERING: Refusal.STARTING,
+    State.ENDED: Refusal.STOPPING,
+}
 
 
 class Pipeline:
-    """Feeds the engine. `capacity`: events that may wait; more are refused."""
+    """Feeds the engine. `capacity`: events that may wait; more are refused.
 
-    def __init__(self, engine: Engine, outbox: Outbox, capacity: int) -> None:
-        self._engine = engine
+    settled: set once it is known whether this process runs the engine. holder: who runs it while
+    this process waits, as far as it is known.
+    """
+
+    def __init__(
+        self, keeping: Keeping, outbox: Outbox, capacity: int, trouble: DatabaseTrouble
+    ) -> None:
+        self._keeping = keeping
         self._outbox = outbox
-        self.capacity = capacity
-        self._batches: deque[Batch] = deque()
-        self._asks: deque[Callable[[], None]] = deque()
-        self._waiting = 0
-        self._seen = Seen()
-        self._clock = 0  # the latest time promised to the engine, epoch ms
-        self._wake = threading.Condition()
-        self._stopping = False
-        self._ended = False  # the last questions have been taken
+        self._trouble = trouble
+        self._queue = Queue(capacity)
+        self.counts = Counts()
+        self.state = State.IDLE
+        self.holder = ""
+        self.settled = threading.Event()
+        self._turns: Turns | None = None
+        self._stopping = threading.Event()
+        self._drained = threading.Event()
+        self._all_stored: bool | None = None
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
 
     def start(self) -> None:
@@ -156,124 +88,194 @@ class Pipeline:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def stop(self, timeout: float = 30.0) -> None:
-        """Refuse new events, finish what was accepted, end the thread."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
+    @property
+    def position(self) -> int:
+        """Of the journal: its newest entry."""
+        return self._keeping.position
+
+    @property
+    def capacity(self) -> int:
+        """Events that may wait."""
+        return self._queue.capacity
+
+    @property
+    def queued_events(self) -> int:
+        return self._queue.events
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._queue.bytes
+
+    @property
+    def lag_ms(self) -> int:
+        """How long the oldest batch that waits has waited."""
+        oldest = self._queue.oldest
+        return 0 if oldest is None else max(0, clock.arrival_ms() - oldest)
+
+    def drain(self, timeout: float = 30.0) -> None:
+        """Refuse new events and finish what was accepted. The thread then waits for `end`."""
+        with self._queue.wake:
+            self._stopping.set()
+            self._queue.wake.notify()
+        if self._thread.is_alive():
+            self._drained.wait(timeout)
+
+    def end(self, all_stored: bool, timeout: float = LEAVE_S) -> None:
+        """After `drain`: take leave of the database, and end the thread.
+
+        all_stored: whether every change has been stored; only then is a snapshot true.
+        """
+        with self._queue.wake:
+            self._all_stored = all_stored
+            self._queue.wake.notify()
         if self._thread.is_alive():
             self._thread.join(timeout)
 
-    def offer(self, batch: Batch) -> bool:
-        """Queue a batch; False where there is no room, or no more is taken. Never blocks.
+    def offer(self, batch: Batch) -> Refusal | None:
+        """Queue a batch; or the reason why it is not taken. Never blocks.
 
-        One that is larger than the whole queue is taken while nothing else waits; otherwise
-        its client would be told to come again for ever.
-        Its arrival is raised to the engine's time where that is ahead of it, so that what the
-        engine is told never depends on when this thread looked at the clock.
+        Its arrival is raised to the engine's time where that is ahead of it.
         """
-        with self._wake:
-            room = self.capacity - self._waiting
-            if self._stopping or (self._waiting and len(batch.events) > room):
-                return False
-            self._clock = batch.arrival = max(self._clock, batch.arrival)
-            self._batches.append(batch)
-            self._waiting += len(batch.events)
-            self._wake.notify()
-            return True
+        with self._queue.wake:
+            if self._stopping.is_set():
+                return Refusal.STOPPING
+            turns = self._turns
+            if turns is None:
+                absent = self.state in {State.IDLE, State.WAITING} and self._trouble.reason
+                return Refusal.DATABASE if absent else _REFUSALS[self.state]
+            if turns.down:
+                return Refusal.DATABASE
+            batch.arrival = turns.promise(batch.arrival)
+            return None if self._queue.put(batch) else Refusal.BUSY
 
     def ask(self, question: Callable[[Engine], T], timeout: float = ASK_TIMEOUT_S) -> T:
         """What `question` returns when the pipeline puts it to the engine.
 
         It must return a copy. Raises EngineUnavailable.
         """
-        answer: Future[T] = Future()
-
-        def put() -> None:
-            if answer.set_running_or_notify_cancel():
-                try:
-                    answer.set_result(question(self._engine))
-                except Exception as error:  # noqa: BLE001  (the asker gets it)
-                    answer.set_exception(error)
-
-        with self._wake:
-            if self._ended or not self._thread.is_alive():
+        with self._queue.wake:
+            # What is asked during the last turn would wait in vain.
+            if self._turns is None or self._stopping.is_set() or not self.alive:
                 raise EngineUnavailable("the engine does not run in this process")
-            self._asks.append(put)
-            self._wake.notify()
+            answer = self._queue.ask(question)
         try:
             return answer.result(timeout)
         except FutureTimeout:
             answer.cancel()
             raise EngineUnavailable(f"the engine did not answer within {timeout:g} s") from None
 
+    # --- the thread ---------------------------------------------------------------------
+
     def _run(self) -> None:
-        while True:
-            chunk, asks, now, last = self._take()
-            changes = self._advance(now) if now else []
-            for batch in chunk:
-                changes += self._observe(batch)
-            # The journal's place: what is answered below will be written here, in one commit.
-            self._outbox.put(changes)
-            for batch in chunk:
-                batch.answer()
-            for put in asks:
-                put()
-            if last:
-                return
-
-    def _take(self) -> tuple[list[Batch], list[Callable[[], None]], int, bool]:
-        """Wait for work: batches, questions, the time to advance to (0: none), the last turn?"""
-        with self._wake:
-            if not self._asks and not self._stopping and (self._outbox.full or not self._batches):
-                self._wake.wait(TURN_S)
-            chunk: list[Batch] = []
-            events = 0
-            # While the publisher is behind, events wait here, and then outside.
-            while (
-                self._batches
-                and events < CHUNK_EVENTS
-                and (self._stopping or not self._outbox.full)
-            ):
-                batch = self._batches.popleft()
-                events += len(batch.events)
-                chunk.append(batch)
-            self._waiting -= events
-            asks = list(self._asks)
-            self._asks.clear()
-            now = 0
-            if not chunk and not self._batches:
-                now = self._clock = max(self._clock, now_ms())
-            self._ended = self._stopping and not self._batches
-            return chunk, asks, now, self._ended
-
-    def _advance(self, now: int) -> list[News]:
-        try:
-            return list(self._engine.advance(now))
-        except Exception:
-            logger.exception("A deadline could not be handled; the engine goes on.")
-            return []
-
-    def _observe(self, batch: Batch) -> list[News]:
-        changes: list[News] = []
-        if self._seen.before(batch.key):
-            return changes
-        observe = self._engine.observe
-        for event in batch.events:
+        while not self._stopping.is_set():
             try:
-                if event.action == "identify":
-                    changes += self._identify(event, batch.arrival)
-                else:
-                    changes += observe(event, batch.arrival)
+                if self._own() and self._recover():
+                    self._serve()
+            except (*TROUBLE, OSError) as error:  # OSError: the lease's file
+                self._trouble.met("pipeline", error)
+                connection.close()
+                self.settled.set()
+                self._rest(PROBE_S)
             except Exception:
-                logger.exception("An event could not be handled; the engine goes on.")
-        return changes
+                logger.exception("The pipeline met an error; it begins again.")
+                self._give_up(Refusal.STARTING, State.IDLE)
+                self._rest(AGAIN_S)
+        turns = self._turns
+        self._give_up(Refusal.STOPPING, State.ENDED)
+        self.settled.set()
+        self._drained.set()
+        self._leave(turns)
 
-    def _identify(self, event: Event, arrival: int) -> list[News]:
-        """News of who the visitor is, if that is news."""
-        known = self._engine.identified(event.site, event.user_id)
-        changes: list[News] = list(self._engine.observe(event, arrival))
-        told = self._engine.identified(event.site, event.user_id)
-        if told and told != known:
-            changes.append(Identified(event.site, event.user_id, told, arrival))
-        return changes
+    def _own(self) -> bool:
+        """Whether this process owns the engine; said once where it does not."""
+        if self._keeping.own():
+            return True
+        if self.state is not State.WAITING:
+            self.holder = self._keeping.holder()
+            logger.warning(
+                "The engine of this database is run by %s. This process answers everything but "
+                "events and live state, and takes over when that one has ended.",
+                self.holder or "another process",
+            )
+        self._give_up(Refusal.STANDBY, State.WAITING)
+        self._trouble.over("pipeline")
+        self.settled.set()
+        self._rest(PROBE_S)
+        return False
+
+    def _recover(self) -> bool:
+        """Bring the engine back to where it was; False where the process is to end before that."""
+        self._give_up(Refusal.STARTING, State.RECOVERING)
+        recovered = self._keeping.recover(self._tell)
+        if self._stopping.is_set():
+            return False
+        clock.not_before(recovered.clock)
+        now = max(recovered.clock, clock.arrival_ms())
+        self._tell(replay.advance(recovered.engine, now))
+        self._keeping.configure(recovered.engine, now)
+        self._trouble.over("pipeline")
+        turns = Turns(
+            recovered.engine,
+            recovered.seen,
+            now,
+            keeping=self._keeping,
+            queue=self._queue,
+            outbox=self._outbox,
+            trouble=self._trouble,
+            counts=self.counts,
+        )
+        with self._queue.wake:
+            self._turns = turns
+            self.state = State.RUNNING
+        self.holder = ""
+        self.settled.set()
+        return True
+
+    def _tell(self, changes: list[News]) -> None:
+        """Hand changes on, and wait while the publisher is behind."""
+        while changes and self._outbox.full and not self._stopping.is_set():
+            self._rest(TURN_S)
+        self._outbox.put(changes)
+
+    def _serve(self) -> None:
+        """Turn after turn, until the process ends or the engine is another's."""
+        turns = self._turns
+        try:
+            while turns is not None and not turns.turn(self._stopping):
+                if settings.DEBUG:
+                    reset_queries()  # nobody ends a request here, so nobody else would
+        except Displaced as reason:
+            logger.warning("The engine is given up, and read again by its next owner: %s.", reason)
+            self._give_up(Refusal.STANDBY, State.IDLE)
+            self._keeping.drop(None)
+            connection.close()
+
+    def _give_up(self, refusal: Refusal, state: State) -> None:
+        """From now on there is no engine here; nobody who waits for it waits in vain."""
+        with self._queue.wake:
+            self.state = state
+            self._turns = None
+            batches = self._queue.clear()
+            questions = self._queue.take_questions()
+        for batch in batches:
+            batch.refuse(refusal)
+        for put in questions:
+            put(None)
+
+    def _leave(self, turns: Turns | None) -> None:
+        """The last of the thread: a snapshot, once all is stored; then another may own it."""
+        with self._queue.wake:
+            self._queue.wake.wait_for(lambda: self._all_stored is not None, LEAVE_S)
+        try:
+            if turns is not None and not turns.down and self._all_stored:
+                self._keeping.close(turns.engine, turns.seen)
+        except TROUBLE as error:
+            logger.warning("No snapshot was taken; the journal is read instead: %s", error)
+        except Exception:
+            logger.exception("No snapshot was taken; the journal is read instead.")
+        finally:
+            self._keeping.release()
+            connection.close()
+
+    def _rest(self, seconds: float) -> None:
+        self._stopping.wait(seconds)

@@ -8,22 +8,23 @@ and every stream hears the steps in the order of their sequence.
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, ProgrammingError, connection, reset_queries
+from django.db import connection, reset_queries
 
 from detection import store, streams
+from detection.engine.patterns import ChangeKind, Severity
 from detection.models import PatternChange, Site
-from detection.pipeline import News, Outbox
+from detection.outbox import News, Outbox
 from detection.sites import SiteDirectory
+from detection.trouble import TROUBLE, DatabaseTrouble
 
 logger = logging.getLogger(__name__)
 
 TURN_S = 1.0
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
-# What passes when the database is well again, or migrated. Any other error is the change's own.
-TROUBLE = (OperationalError, InterfaceError, ProgrammingError)
 # Changes sent in one go; those beyond wait for the next turn.
 MOST_AT_ONCE = 500
 
@@ -36,16 +37,18 @@ def every_turn(tick: Tick) -> None:
     _ticks.append(tick)
 
 
-def _no_table(error: Exception) -> bool:
-    return any(words in str(error) for words in ("no such table", "does not exist"))
-
-
 class Publisher:
-    """Owns the thread. `start` returns at once; `ready` is set when ingest knows the sites."""
+    """Owns the thread. `start` returns at once; `ready` is set when ingest knows the sites.
 
-    def __init__(self, outbox: Outbox, sites: SiteDirectory) -> None:
+    opened, escalated: patterns that took this step since the start, by (type, severity).
+    """
+
+    def __init__(self, outbox: Outbox, sites: SiteDirectory, trouble: DatabaseTrouble) -> None:
         self._outbox = outbox
         self._sites = sites
+        self._trouble = trouble
+        self.opened: Counter[tuple[str, str]] = Counter()
+        self.escalated: Counter[tuple[str, str]] = Counter()
         self._sent: dict[int, int] = {}
         self._stopping = threading.Event()
         self._failures = 0
@@ -77,7 +80,7 @@ class Publisher:
             try:
                 self._turn(changes)
             except TROUBLE as error:
-                self._trouble(error)
+                self._back_off(error)
                 if stopping and not len(self._outbox):
                     return
                 continue
@@ -87,9 +90,8 @@ class Publisher:
             finally:
                 if settings.DEBUG:
                     reset_queries()  # nobody ends a request here, so nobody else would
-            if self._failures:
-                logger.info("The database answers again; nothing was lost.")
-                self._failures = 0
+            self._failures = 0
+            self._trouble.over("publisher")
             if stopping and not len(self._outbox):
                 connection.close()
                 return
@@ -118,11 +120,9 @@ class Publisher:
             self._store(changes[:middle])
             self._store(changes[middle:])
 
-    def _trouble(self, error: Exception) -> None:
-        """Keep what could not be stored, say so once, and try again after a while."""
-        if not self._failures:
-            hint = " Is it migrated? (python manage.py migrate)" if _no_table(error) else ""
-            logger.error("The database refuses: %s.%s Patterns wait in memory.", error, hint)
+    def _back_off(self, error: Exception) -> None:
+        """Keep what could not be stored, and try again after a while."""
+        self._trouble.met("publisher", error)
         connection.close()
         pause = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
         self._failures += 1
@@ -144,8 +144,19 @@ class Publisher:
                     sent = site.last_change
                 else:
                     streams.send_changes(site.pk, changes)
+                    self._count(changes)
                     sent = changes[-1].sequence
                 self._sent[site.pk] = sent
+
+    def _count(self, changes: Sequence[PatternChange]) -> None:
+        counters = {
+            ChangeKind.OPENED.value: self.opened,
+            ChangeKind.ESCALATED.value: self.escalated,
+        }
+        for change in changes:
+            if change.kind in counters:
+                key = (change.pattern.type, Severity(change.severity).label)
+                counters[change.kind][key] += 1
 
     def _tick(self) -> None:
         if time.monotonic() < self._next_tick:

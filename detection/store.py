@@ -13,7 +13,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import F
 
-from detection.clock import to_datetime
+from detection.clock import to_datetime, to_ms
 from detection.engine.patterns import Change, ChangeKind, Identified
 from detection.models import Pattern, PatternChange, Site
 
@@ -36,12 +36,12 @@ _STATE_FIELDS = (
 def apply(news: Iterable[Change | Identified]) -> int:
     """Store what the engine said, in order; returns how many steps were new."""
     changes: dict[int, list[Change]] = defaultdict(list)
-    names: dict[int, dict[str, Identified]] = defaultdict(dict)
+    names: dict[int, list[Identified]] = defaultdict(list)
     for item in news:
         if isinstance(item, Change):
             changes[item.pattern.site].append(item)
         else:
-            names[item.site][item.user_id] = item
+            names[item.site].append(item)
     steps = 0
     with transaction.atomic():
         for site in sorted(changes.keys() | names.keys()):
@@ -50,18 +50,26 @@ def apply(news: Iterable[Change | Identified]) -> int:
     return steps
 
 
-def _identify(site: int, names: dict[str, Identified]) -> int:
+def _identify(site: int, names: Sequence[Identified]) -> int:
     """Put the known ids on those of these visitors' patterns that have none.
 
-    Once each: what was detected of one known person does not become another's, and a visitor who
-    changes names without end does not rewrite their past without end.
+    Each gets the first that was told after it was detected, so that neither telling it again nor
+    telling several at a time changes anything. Once each: what was detected of one known person
+    does not become another's, and a visitor who changes names without end does not rewrite their
+    past without end.
     """
     if not names:
         return 0
-    rows = list(Pattern.objects.filter(site_id=site, user_id__in=names, identified=""))
+    users = {who.user_id for who in names}
+    rows: list[Pattern] = []
     steps = []
-    for row in rows:
-        who = names[row.user_id]
+    for row in Pattern.objects.filter(site_id=site, user_id__in=users, identified=""):
+        detected = to_ms(row.detected_at)
+        told = (who for who in names if who.user_id == row.user_id and who.at >= detected)
+        who = next(told, None)
+        if who is None:
+            continue
+        rows.append(row)
         at = to_datetime(who.at)
         row.identified = who.identified
         row.updated_at = max(row.updated_at, at)

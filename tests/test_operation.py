@@ -13,7 +13,6 @@ from django.test import Client
 from django.urls import reverse
 
 from detection.models import Pattern
-from detection.pipeline import Seen
 from tests import events
 from tests.server import Server
 
@@ -30,15 +29,6 @@ def test_a_batch_that_is_sent_again_counts_once(server: Server) -> None:
     assert server.get("/api/stats")["total_events"] == 3
     assert server.post(envelope | {"batch": "b2"})[0] == 202
     assert server.get("/api/stats")["total_events"] == 6
-
-
-def test_the_memory_of_batches_is_bounded() -> None:
-    seen = Seen(most=3)
-    assert [seen.before((1, name)) for name in "abcd"] == [False] * 4
-    assert seen.before((1, "d"))
-    assert not seen.before((2, "d")), "another site's batch is another batch"
-    assert not seen.before((1, "a")), "the oldest is forgotten"
-    assert not seen.before(None)
 
 
 def test_identifying_is_told_once_and_as_the_engine_has_it(server: Server) -> None:

@@ -2,6 +2,7 @@
 nothing."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -9,11 +10,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from detection.batches import Batch, Refusal, Seen
 from detection.clock import now_ms
 from detection.engine.engine import Engine
 from detection.engine.events import Event
 from detection.engine.patterns import Change, Identified
-from detection.pipeline import Batch, EngineUnavailable, Outbox, Pipeline, Seen
+from detection.keeping import InMemory
+from detection.outbox import Outbox
+from detection.pipeline import Pipeline
+from detection.queueing import MOST_BYTES, EngineUnavailable
+from detection.trouble import DatabaseTrouble
 from tests.making import opened
 
 WAIT_S = 10.0
@@ -37,14 +43,41 @@ class Running:
 
     def __init__(self, engine: Engine, capacity: int = 1000, outbox: int = 1000) -> None:
         self.outbox = Outbox(outbox)
-        self.pipeline = Pipeline(engine, self.outbox, capacity)
+        self.pipeline = Pipeline(InMemory(engine), self.outbox, capacity, DatabaseTrouble())
+
+    def start(self) -> None:
+        self.pipeline.start()
+        assert self.pipeline.settled.wait(WAIT_S)
+
+    def stop(self) -> None:
+        self.pipeline.drain()
+        self.pipeline.end(all_stored=False)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """The thread is busy with a question meanwhile, so that what is offered waits."""
+        within, go_on = threading.Event(), threading.Event()
+
+        def hold(_: Engine) -> None:
+            within.set()
+            go_on.wait(WAIT_S)
+
+        asker = threading.Thread(target=lambda: self.pipeline.ask(hold, WAIT_S))
+        asker.start()
+        assert within.wait(WAIT_S)
+        yield
+        go_on.set()
+        asker.join(WAIT_S)
+
+    def taken(self, batch: Batch) -> bool:
+        return self.pipeline.offer(batch) is None
 
     def offer(self, *batches: list[Event], arrival: int | None = None) -> list[bool]:
         """Offer each batch; once those that were taken are answered, say which were."""
 
         async def offering() -> list[bool]:
             made = [Batch(1, arrival or now_ms(), events) for events in batches]
-            taken = [self.pipeline.offer(batch) for batch in made]
+            taken = [self.taken(batch) for batch in made]
             for batch, was_taken in zip(made, taken, strict=True):
                 if was_taken:
                     await asyncio.wait_for(batch.done(), WAIT_S)
@@ -59,9 +92,9 @@ class Running:
 @pytest.fixture
 def running() -> Iterator[Running]:
     made = Running(Engine())
-    made.pipeline.start()
+    made.start()
     yield made
-    made.pipeline.stop()
+    made.stop()
 
 
 def until(found: Callable[[], object]) -> None:
@@ -117,30 +150,25 @@ def test_identify_is_passed_on(running: Running) -> None:
 
 def test_deadlines_fire_while_nothing_comes() -> None:
     """Someone left the funnel 29.8 s ago: abandoned 0.2 s from now, with nobody there."""
-    made = Running(Engine())
+    engine = Engine()
     arrival = now_ms() - 29_800
     steps = journey("/cart", "/checkout")
-    left = [*steps, Event(1, "u1", "leave", "/checkout", steps[-1].timestamp)]
-
-    async def hear() -> None:
-        batch = Batch(1, arrival, left)
-        assert made.pipeline.offer(batch)
-        made.pipeline.start()
-        await asyncio.wait_for(batch.done(), WAIT_S)
-
-    asyncio.run(hear())
+    for event in [*steps, Event(1, "u1", "leave", "/checkout", steps[-1].timestamp)]:
+        engine.observe(event, arrival)
+    made = Running(engine)
+    made.start()
     until(lambda: len(made.outbox))
     (change,) = made.outbox.wait(0)
     assert isinstance(change, Change)
     assert (change.pattern.type, change.at) == ("abandonment", arrival + 30_000)
-    made.pipeline.stop()
+    made.stop()
 
 
 def test_a_batch_that_is_sent_again_is_answered_and_not_counted_again(running: Running) -> None:
     async def twice() -> None:
         for site, name in ((1, "b1"), (1, "b1"), (1, "b2"), (2, "b1"), (1, ""), (1, "")):
             batch = Batch(site, now_ms(), clicks(1), name)
-            assert running.pipeline.offer(batch)
+            assert running.taken(batch)
             await asyncio.wait_for(batch.done(), WAIT_S)
 
     asyncio.run(twice())
@@ -149,10 +177,13 @@ def test_a_batch_that_is_sent_again_is_answered_and_not_counted_again(running: R
 
 def test_the_memory_of_batches_is_bounded() -> None:
     seen = Seen(most=3)
-    for name in "abcd":
-        assert not seen.before((1, name))
-    assert [seen.before((1, name)) for name in "dcb"] == [True] * 3
-    assert not seen.before((1, "a")), "the oldest is forgotten"
+    for name in "abcdd":
+        assert name == "d" or (1, name) not in seen
+        seen.add((1, name))
+    seen.add(None)
+    assert seen.keys() == [(1, "b"), (1, "c"), (1, "d")], "the oldest is forgotten"
+    assert (2, "d") not in seen, "another site's batch is another batch"
+    assert Seen(seen.keys(), most=3).keys() == seen.keys()
 
 
 # --- questions -------------------------------------------------------------------------
@@ -183,11 +214,11 @@ def test_there_is_no_answer_where_the_engine_does_not_run() -> None:
     idle = Running(Engine())
     with pytest.raises(EngineUnavailable, match="does not run"):
         idle.total()
-    idle.pipeline.stop()
+    idle.stop()
 
 
 def test_there_is_no_answer_after_the_end(running: Running) -> None:
-    running.pipeline.stop()
+    running.stop()
     with pytest.raises(EngineUnavailable):
         running.total()
 
@@ -202,11 +233,11 @@ def test_a_question_that_comes_with_the_end_does_not_wait_for_its_timeout() -> N
         within.set()
         go_on.wait(WAIT_S)
 
-    made.pipeline.start()
+    made.start()
     holder = threading.Thread(target=lambda: made.pipeline.ask(hold, WAIT_S))
     holder.start()
     within.wait(WAIT_S)
-    stopper = threading.Thread(target=made.pipeline.stop)
+    stopper = threading.Thread(target=made.stop)
     last = threading.Thread(target=lambda: made.pipeline.ask(lambda _: hold_again(), WAIT_S))
     second = threading.Event()
     third = threading.Event()
@@ -216,9 +247,9 @@ def test_a_question_that_comes_with_the_end_does_not_wait_for_its_timeout() -> N
         third.wait(WAIT_S)
 
     last.start()
-    until(lambda: made.pipeline._asks)
+    until(lambda: made.pipeline._queue.asked)
     stopper.start()
-    until(lambda: made.pipeline._stopping)
+    until(lambda: made.pipeline._stopping.is_set())
     go_on.set()
     second.wait(WAIT_S)  # now in its last turn
     began = time.monotonic()
@@ -264,26 +295,26 @@ def test_an_event_that_the_engine_cannot_take_harms_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     made = Running(Fragile())
-    made.pipeline.start()
+    made.start()
     with caplog.at_level(logging.ERROR, "detection.pipeline"):
         mixed = [*clicks(1, "u2"), *clicks(1, "trouble"), *journey(*LOOP)]
         assert made.offer(mixed, clicks(1, "trouble"), clicks(1)) == [True, True, True]
     assert made.total() == 7
     assert len(made.outbox) == 1, "and the pattern after it was found"
     assert len(caplog.records) == 2
-    made.pipeline.stop()
+    made.stop()
 
 
 def test_a_deadline_that_the_engine_cannot_take_does_not_end_the_thread() -> None:
     engine = Fragile()
     made = Running(engine)
     engine.late = True
-    made.pipeline.start()
+    made.start()
     assert made.pipeline.ask(lambda _: True)
     engine.late = False
     assert made.offer(clicks(1)) == [True]
     assert made.total() == 1
-    made.pipeline.stop()
+    made.stop()
 
 
 # --- room --------------------------------------------------------------------------------
@@ -291,34 +322,71 @@ def test_a_deadline_that_the_engine_cannot_take_does_not_end_the_thread() -> Non
 
 def test_what_does_not_fit_is_refused() -> None:
     made = Running(Engine(), capacity=10)
+    made.start()
 
-    async def fill() -> list[bool]:
+    async def fill() -> list[Refusal | None]:
         sizes = (6, 4, 1)
         return [made.pipeline.offer(Batch(1, now_ms(), clicks(size))) for size in sizes]
 
-    assert asyncio.run(fill()) == [True, True, False]
-    made.pipeline.stop()
+    with made.held():
+        assert asyncio.run(fill()) == [None, None, Refusal.BUSY]
+        assert made.pipeline.queued_events == 10
+    made.stop()
+
+
+def test_what_weighs_too_much_is_refused() -> None:
+    made = Running(Engine())
+    made.start()
+
+    async def fill() -> list[Refusal | None]:
+        weights = (MOST_BYTES - 1, 1, 1)
+        return [
+            made.pipeline.offer(Batch(1, now_ms(), clicks(1), size=weight)) for weight in weights
+        ]
+
+    with made.held():
+        assert asyncio.run(fill()) == [None, None, Refusal.BUSY]
+        assert made.pipeline.queued_bytes == MOST_BYTES
+    until(lambda: made.pipeline.queued_bytes == 0)
+    made.stop()
 
 
 def test_one_batch_larger_than_the_queue_is_taken_while_nothing_waits() -> None:
     made = Running(Engine(), capacity=10)
+    made.start()
 
     async def fill() -> list[bool]:
-        return [made.pipeline.offer(Batch(1, now_ms(), clicks(size))) for size in (11, 1)]
+        return [made.taken(Batch(1, now_ms(), clicks(size))) for size in (11, 1)]
 
-    assert asyncio.run(fill()) == [True, False]
-    made.pipeline.stop()
+    with made.held():
+        assert asyncio.run(fill()) == [True, False]
+    made.stop()
+
+
+def test_how_long_the_oldest_has_waited_is_known() -> None:
+    made = Running(Engine())
+    made.start()
+    assert made.pipeline.lag_ms == 0
+
+    async def fill() -> None:
+        assert made.taken(Batch(1, now_ms(), clicks(1)))
+
+    with made.held():
+        asyncio.run(fill())
+        until(lambda: made.pipeline.lag_ms >= 20)
+    until(lambda: made.pipeline.lag_ms == 0)
+    made.stop()
 
 
 def test_a_full_outbox_holds_events_back_and_loses_none() -> None:
     made = Running(Engine(), outbox=2)
     made.outbox.put([opened("p1"), opened("p2")])
-    made.pipeline.start()
+    made.start()
     assert made.outbox.full
 
     async def offered() -> None:
         batch = Batch(1, now_ms(), journey(*LOOP))
-        assert made.pipeline.offer(batch)
+        assert made.taken(batch)
         answered = asyncio.ensure_future(batch.done())
         # Questions are answered meanwhile, several turns long, and no event is taken.
         for _ in range(3):
@@ -330,19 +398,19 @@ def test_a_full_outbox_holds_events_back_and_loses_none() -> None:
     asyncio.run(offered())
     assert made.total() == 5
     assert len(made.outbox) == 1
-    made.pipeline.stop()
+    made.stop()
 
 
 def test_time_stands_still_while_events_wait() -> None:
     """Deadlines must not overtake events that arrived before them and wait for room."""
     made = Running(Engine(), outbox=1)
     made.outbox.put([opened()])
-    made.pipeline.start()
+    made.start()
     arrival = now_ms() - 5_000
 
     async def offered() -> None:
         batch = Batch(1, arrival, clicks(1))
-        assert made.pipeline.offer(batch)
+        assert made.taken(batch)
         early = await asyncio.to_thread(made.pipeline.ask, lambda engine: engine.now)
         again = await asyncio.to_thread(made.pipeline.ask, lambda engine: engine.now)
         assert early == again
@@ -350,7 +418,7 @@ def test_time_stands_still_while_events_wait() -> None:
         await asyncio.wait_for(batch.done(), WAIT_S)
 
     asyncio.run(offered())
-    made.pipeline.stop()
+    made.stop()
 
 
 # --- the end -----------------------------------------------------------------------------
@@ -359,14 +427,16 @@ def test_time_stands_still_while_events_wait() -> None:
 def test_stopping_finishes_what_was_accepted() -> None:
     engine = Engine()
     made = Running(engine, capacity=100_000)
+    made.start()
 
     async def fill() -> None:
         for n in range(50):
-            assert made.pipeline.offer(Batch(1, now_ms(), journey(*LOOP, user_id=f"u{n}")))
+            assert made.taken(Batch(1, now_ms(), journey(*LOOP, user_id=f"u{n}")))
 
-    asyncio.run(fill())
-    made.pipeline.start()
-    made.pipeline.stop()
+    with made.held():
+        asyncio.run(fill())
+        made.pipeline.drain(timeout=0)
+    made.stop()
     assert engine.stats(1).total_events == 250
     assert len(made.outbox) == 50
 
@@ -375,25 +445,25 @@ def test_stopping_finishes_even_where_the_outbox_is_full() -> None:
     engine = Engine()
     made = Running(engine, outbox=1)
     made.outbox.put([opened()])
+    made.start()
 
     async def fill() -> None:
-        assert made.pipeline.offer(Batch(1, now_ms(), journey(*LOOP)))
+        assert made.taken(Batch(1, now_ms(), journey(*LOOP)))
 
     asyncio.run(fill())
-    made.pipeline.start()
-    made.pipeline.stop()
+    made.stop()
     assert engine.stats(1).total_events == 5
     assert len(made.outbox) == 2
 
 
 def test_nothing_is_taken_after_the_end(running: Running) -> None:
-    running.pipeline.stop()
+    running.stop()
     assert running.offer(clicks(1)) == [False]
 
 
 def test_an_answer_to_a_loop_that_is_closed_is_nobodys_trouble(running: Running) -> None:
     async def leave_at_once() -> None:
-        assert running.pipeline.offer(Batch(1, now_ms(), clicks(1)))
+        assert running.taken(Batch(1, now_ms(), clicks(1)))
 
     asyncio.run(leave_at_once())
     until(lambda: running.total() == 1)

@@ -12,9 +12,10 @@ from django.db import DataError, InterfaceError, OperationalError, connection
 from detection import publisher, resolution, store
 from detection.engine.patterns import Severity
 from detection.models import Pattern, PatternChange, Site
-from detection.pipeline import Outbox
+from detection.outbox import Outbox
 from detection.publisher import Publisher
 from detection.sites import SiteDirectory
+from detection.trouble import DatabaseTrouble
 from tests.making import escalated, opened
 
 WAIT_S = 10.0
@@ -26,7 +27,8 @@ class Running:
     def __init__(self) -> None:
         self.outbox = Outbox()
         self.sites = SiteDirectory()
-        self.publisher = Publisher(self.outbox, self.sites)
+        self.trouble = DatabaseTrouble()
+        self.publisher = Publisher(self.outbox, self.sites, self.trouble)
         self.sent: list[tuple[int, int, str]] = []
 
     def send(self, site: int, changes: Sequence[PatternChange]) -> None:
@@ -128,7 +130,7 @@ def test_while_the_database_is_in_trouble_changes_are_kept(
     failing = Failing(kind("disk I/O error"), times=3)
     monkeypatch.setattr(publisher.store, "apply", failing)
     running.start()
-    with caplog.at_level(logging.INFO, "detection.publisher"):
+    with caplog.at_level(logging.INFO, "detection.trouble"):
         running.outbox.put([opened("p1")])
         running.outbox.put([escalated("p1")])
         until(lambda: len(running.sent) == 2)

@@ -1,0 +1,151 @@
+"""From the database back to the engine as it was: the newest snapshot, then the journal's tail.
+
+What the engine says while the tail is played again is said again: storing is monotone, so what is
+stored already changes nothing, and what the crash kept from being stored is stored now.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from detection import journal, replay, snapshots
+from detection.batches import Seen
+from detection.clock import to_ms
+from detection.engine.config import EngineConfig
+from detection.engine.engine import Engine
+from detection.engine.saving import SnapshotUnusable
+from detection.journal import Entry
+from detection.models import JournalEntry, Pattern, Site, Snapshot
+from detection.outbox import News
+
+logger = logging.getLogger(__name__)
+
+# Without a usable snapshot the journal is read again from so long before the newest one: longer
+# than anything that the engine remembers of a visitor who has gone, ms.
+LOOK_BACK_MS: Final = 2 * 3_600_000
+PROGRESS_S: Final = 5.0
+# Entries between two calls of `tell`, which may wait for the publisher.
+TOLD_EVERY: Final = 1_000
+
+Tell = Callable[[list[News]], None]
+
+
+class Recovered(NamedTuple):
+    """What the pipeline goes on with. position: of the journal's last entry that was played.
+
+    clock: the earliest time that may come next, epoch ms. snapshot: position of the snapshot that
+    was used, 0 for none.
+    """
+
+    engine: Engine
+    seen: Seen
+    position: int
+    clock: int
+    snapshot: int
+
+
+def recover(config: EngineConfig, tell: Tell) -> Recovered:
+    """Read the engine's state from the database; `tell` is given what the tail says.
+
+    An empty journal gives a new engine with `config`. Raises what the database raises.
+    """
+    began = time.monotonic()
+    engine, seen, start = _from_snapshot(config)
+    played = _Played(start, tell)
+    played.play(journal.read(start), engine, seen)
+    position = max(start, played.position)
+    if position:
+        seconds = time.monotonic() - began
+        what = f"the snapshot up to {start:,} and " if start else ""
+        logger.info(
+            "Recovered from %s%s of the journal in %.1f s.",
+            what,
+            _count(position - start, "entry", "entries"),
+            seconds,
+        )
+    return Recovered(engine, seen, position, _clock(engine), start)
+
+
+def _from_snapshot(config: EngineConfig) -> tuple[Engine, Seen, int]:
+    """The engine of the newest snapshot that can be used, and where the journal goes on."""
+    rows = snapshots.newest()
+    for row in rows:
+        try:
+            engine, seen = snapshots.load(row)
+        except SnapshotUnusable as reason:
+            logger.warning(
+                "The snapshot up to %s of the journal cannot be used: %s.",
+                f"{row.position:,}",
+                reason,
+            )
+        else:
+            return engine, seen, row.position
+    engine, seen = Engine(config), Seen()
+    if not rows:
+        return engine, seen, 0
+    return engine, seen, _warm_up(engine, seen, rows[0])
+
+
+def _warm_up(engine: Engine, seen: Seen, row: Snapshot) -> int:
+    """Play the journal up to where a snapshot that cannot be read was taken.
+
+    Every change up to there is stored, so nothing of it is told; and the counts, which go back
+    further than this, are in the row itself.
+    """
+    logger.warning("The journal is read again instead.")
+    since = row.clock - LOOK_BACK_MS
+    before = JournalEntry.objects.filter(arrival__lte=since).order_by("-arrival", "-position")
+    start = before.values_list("position", flat=True).first() or 0
+    entries = _up_to(journal.read(start), row.position)
+    _Played(start, lambda _: None).play(entries, engine, seen)
+    engine.resume_tallies({int(site): counts for site, counts in row.stats.items()})
+    return row.position
+
+
+def _up_to(entries: Iterable[Entry], position: int) -> Iterable[Entry]:
+    for entry in entries:
+        if entry.position > position:
+            return
+        yield entry
+
+
+class _Played:
+    """Plays entries, tells what they say, and says how far it is where that takes long."""
+
+    def __init__(self, start: int, tell: Tell) -> None:
+        self.position = start
+        self._start = start
+        self._tell = tell
+        self._next = time.monotonic() + PROGRESS_S
+
+    def play(self, entries: Iterable[Entry], engine: Engine, seen: Seen) -> None:
+        waiting: list[News] = []
+        for position, news in replay.replay(entries, engine, seen):
+            self.position = position
+            waiting += news
+            if position % TOLD_EVERY == 0:
+                self._tell(waiting)
+                waiting = []
+                self._say()
+        self._tell(waiting)
+
+    def _say(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + PROGRESS_S
+        done, last = self.position - self._start, journal.head() - self._start
+        logger.info("Recovering: %s of %s entries of the journal read.", f"{done:,}", f"{last:,}")
+
+
+def _clock(engine: Engine) -> int:
+    """No earlier than anything that was said before, so that what fell due stays so."""
+    newest = [engine.now]
+    for site in Site.objects.values_list("pk", flat=True):
+        found = Pattern.objects.for_site(site).newest_first().values_list("detected_at", flat=True)
+        newest += [to_ms(at) for at in found[:1]]
+    return max(newest)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
