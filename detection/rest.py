@@ -1,4 +1,4 @@
-"""The query API, through django-ninja: /api/…, GET /events and /health.
+"""The query API, through django-ninja: /api/…, GET /events, /health, /ready and /metrics.
 
 Names and shapes are a contract; clients written for them exist. Bare JSON, arrays newest
 first unless said otherwise; every error is `{"error": {"code", "message", "field"}}`.
@@ -8,20 +8,24 @@ import logging
 from typing import Annotated, Any, Literal
 
 from django.core.exceptions import SuspiciousOperation
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI, Query, Schema
 from ninja.errors import HttpError, ValidationError
+from ninja.responses import Status
 from pydantic import BaseModel, Field
 
-from detection import access, clock, live, resolution
+from detection import access, clock, live, metrics, resolution
+from detection.condition import condition
 from detection.models import Pattern
-from detection.pipeline import EngineUnavailable
+from detection.queueing import EngineUnavailable
+from detection.seldom import Seldom
 from detection.shapes import (
     ErrorOut,
     EventOut,
     HealthOut,
     PatternOut,
+    ReadyOut,
     StatsOut,
     VisitorOut,
     event_out,
@@ -43,6 +47,8 @@ api = NinjaAPI(
 # A NUL is in no text that is kept, and PostgreSQL takes none in a question either.
 NO_NUL = r"^[^\x00]*$"
 _ERRORS = {400: ErrorOut, 403: ErrorOut, 503: ErrorOut}
+READY_RETRY_S = 5
+_worth_saying = Seldom(60)
 
 
 class PatternFilter(Schema):
@@ -157,14 +163,58 @@ def _window(request: HttpRequest, user_id: str) -> list[EventOut]:
     return [event_out(event) for event in window.events]
 
 
+# Both are async, and Django runs each request in a thread of its own, so neither waits for a
+# thread, for the database or for the engine: they answer while everything else is at its limit.
 @api.api_operation(
-    ["GET", "HEAD"], "/health", response={200: HealthOut, 503: ErrorOut}, tags=["operation"]
+    ["GET", "HEAD"],
+    "/health",
+    response={200: HealthOut, 503: ErrorOut},
+    exclude_none=True,
+    tags=["operation"],
 )
-def health(request: HttpRequest) -> Any:
-    """Whether the server answers and its threads live. `timestamp` is epoch ms."""
-    if not live.runtime().alive:
+async def health(request: HttpRequest) -> Any:
+    """Whether the server lives. `degraded`: it does, and `reasons` says what is amiss.
+
+    `timestamp` is epoch ms. 503 where a thread has ended: only a restart helps.
+    """
+    told = condition(live.runtime())
+    if not told.alive:
         raise EngineUnavailable("a thread of the server has ended")
-    return HealthOut(status="ok", timestamp=clock.now_ms())
+    now = clock.now_ms()
+    if told.well:
+        return HealthOut(status="ok", timestamp=now)
+    return HealthOut(status="degraded", timestamp=now, reasons=told.reasons)
+
+
+@api.api_operation(
+    ["GET", "HEAD"],
+    "/ready",
+    response={200: ReadyOut, 503: ReadyOut},
+    exclude_none=True,
+    tags=["operation"],
+)
+async def ready(request: HttpRequest, response: HttpResponse) -> Any:
+    """Whether to send events here: for a load balancer. `reasons` explains each false check."""
+    told = condition(live.runtime())
+    if told.well:
+        return ReadyOut(status="ready", checks=told.checks)
+    response["Retry-After"] = str(READY_RETRY_S)
+    return Status(503, ReadyOut(status="not ready", checks=told.checks, reasons=told.reasons))
+
+
+@api.api_operation(
+    ["GET", "HEAD"],
+    "/metrics",
+    response={403: ErrorOut, 503: ErrorOut},
+    openapi_extra={"responses": {200: {"description": "OK", "content": {"text/plain": {}}}}},
+    tags=["operation"],
+)
+def metrics_page(request: HttpRequest) -> Any:
+    """For Prometheus: its text format, or OpenMetrics where it asks for that."""
+    if not metrics.may_scrape(request):
+        raise HttpError(403, "Show the token of `manage.py metrics_token`, or log in as staff.")
+    page, content_type = metrics.exposition(request.headers.get("Accept", ""))
+    return HttpResponse(page, content_type=content_type, headers={"Cache-Control": "no-store"})
 
 
 class _BadParameter(Exception):
@@ -216,8 +266,11 @@ def _on_suspicious(request: HttpRequest, error: SuspiciousOperation) -> HttpResp
 
 
 @api.exception_handler(OperationalError)
-def _on_database_trouble(request: HttpRequest, error: OperationalError) -> HttpResponse:
-    logger.warning("The database did not answer a request in time: %s", error)
+@api.exception_handler(InterfaceError)
+def _on_database_trouble(request: HttpRequest, error: Exception) -> HttpResponse:
+    # That there is trouble, and that it is over, is said by those who write.
+    if _worth_saying.now():
+        logger.warning("The database did not answer a request in time: %s", error)
     response = _error(request, 503, "The database is busy; try again shortly.")
     response["Retry-After"] = "5"
     return response

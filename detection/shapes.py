@@ -86,8 +86,19 @@ class ErrorOut(Schema):
 
 
 class HealthOut(Schema):
+    """Whether the server lives: ok, or degraded and why."""
+
     status: str
     timestamp: int
+    reasons: list[str] | None = None
+
+
+class ReadyOut(Schema):
+    """Whether the server takes events: ready, or not and why."""
+
+    status: str
+    checks: dict[str, bool]
+    reasons: list[str] | None = None
 
 
 def event_out(event: Event) -> EventOut:

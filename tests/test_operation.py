@@ -1,5 +1,5 @@
 """What an operator, or a client that means no harm, runs into: a batch sent again, a file that is
-not there, a NUL, a wrong method, a proxy with TLS, a thread that has ended."""
+not there, a NUL, a wrong method, a proxy with TLS."""
 
 import json
 import urllib.request
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
@@ -118,18 +117,6 @@ def test_a_wrong_method_is_told_so_without_a_token(path: str) -> None:
     assert answer.status_code == 405
     assert answer.json()["error"]["code"] == "method_not_allowed"
     assert "GET" in answer["Allow"]
-
-
-@pytest.mark.parametrize("thread", ["pipeline", "publisher"])
-def test_health_says_when_a_thread_has_ended(
-    server: Server, monkeypatch: pytest.MonkeyPatch, client: Client, thread: str
-) -> None:
-    assert server.get("/health")["status"] == "ok"
-    runtime = apps.get_app_config("detection").runtime
-    monkeypatch.setattr(runtime, "_started", True)
-    other = {"pipeline": "publisher", "publisher": "pipeline"}[thread]
-    monkeypatch.setattr(type(getattr(runtime, other)), "alive", True)
-    assert client.get("/health").status_code == 503
 
 
 def test_logging_in_behind_a_proxy_with_tls(tmp_path: Path, migrated: Path) -> None:

@@ -352,6 +352,8 @@ def test_the_document_describes_every_path(client: Client, patterns: None) -> No
         "/api/users/{user_id}/events",
         "/events",
         "/health",
+        "/ready",
+        "/metrics",
     }
 
 
@@ -421,15 +423,6 @@ def test_an_unknown_visitor(shared_server: Server, path: str) -> None:
     status, _, body = shared_server.request("GET", path)
     assert status == 404
     assert json.loads(body)["error"]["code"] == "not_found"
-
-
-def test_health(shared_server: Server) -> None:
-    answer = shared_server.get("/health")
-    assert list(answer) == ["status", "timestamp"]
-    assert answer["status"] == "ok"
-    assert isinstance(answer["timestamp"], int)
-    status, _, body = shared_server.request("HEAD", "/health")
-    assert (status, body) == (200, b"")
 
 
 def test_the_docs_work_under_the_security_policy(shared_server: Server) -> None:
