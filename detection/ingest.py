@@ -3,6 +3,7 @@
 GET on the same path is a query and belongs to Django's own handler.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -11,7 +12,7 @@ import msgspec
 from django.conf import settings
 
 from detection import cleaning, clock, wire
-from detection.pipeline import Batch
+from detection.batches import Batch, Refusal, Refused
 from detection.sites import KnownSite
 from detection.wire import WireError
 
@@ -36,7 +37,17 @@ _PREFLIGHT = (
     (b"access-control-allow-headers", b"content-type, content-encoding"),
     (b"access-control-max-age", b"86400"),
 )
-RETRY_AFTER_S = 1
+# How long a request waits until its events are kept, seconds.
+ANSWER_S = 15.0
+
+# What a refusal says, and after how many seconds its sender should come again.
+_REFUSALS = {
+    Refusal.BUSY: ("Too many events are waiting; send them again shortly.", 1),
+    Refusal.STARTING: ("The server is reading again what it accepted before; come again.", 1),
+    Refusal.STANDBY: ("Another process runs the engine of this database; this one waits.", 5),
+    Refusal.DATABASE: ("The database takes nothing at present, so nothing can be kept.", 5),
+    Refusal.STOPPING: ("The server is stopping; send the events again shortly.", 2),
+}
 
 
 class Disconnected(Exception):
@@ -71,7 +82,7 @@ class EventsEndpoint:
             self._runtime.counters.refused(error.code)
             answer = wire.error_body(error.code, error.message, error.field)
             status = error.status
-            extra = ((b"retry-after", b"%d" % RETRY_AFTER_S),) if status == 503 else ()
+            extra = ((b"retry-after", b"%d" % error.retry_after),) if error.retry_after else ()
         except Disconnected:
             return
         await _answer(send, status, answer, extra)
@@ -83,28 +94,41 @@ class EventsEndpoint:
         submission = wire.decode(body)
         site = self._authorise(submission.site or _site_in(scope), headers.get(b"origin"))
         counters = self._runtime.counters
+        count = len(submission.events)
         if submission.bot:
-            counters.bots += len(submission.events)
+            counters.bots += count
             return {"status": "accepted", "accepted": 0, "rejected": []}
-        counters.rejected += len(submission.rejected)
-        events = cleaning.clean(submission, site.pk, arrival).events
-        batch = Batch(site.pk, arrival, events, submission.batch)
-        if not self._runtime.pipeline.offer(batch):
-            raise WireError(503, "busy", "Too many events are waiting; send them again shortly.")
-        await batch.done()
-        counters.accepted += len(batch.events)
+        events, corrected = cleaning.clean(submission, site.pk, arrival)
+        batch = Batch(site.pk, arrival, events, submission.batch, len(body))
+        await self._keep(batch)
+        if batch.duplicate:
+            counters.duplicates += count
+        else:
+            counters.accepted += count
+            counters.corrected += corrected
+            counters.rejected += len(submission.rejected)
         if submission.single:
             return {"status": "accepted"}
-        return {
-            "status": "accepted",
-            "accepted": len(batch.events),
-            "rejected": submission.rejected,
-        }
+        return {"status": "accepted", "accepted": count, "rejected": submission.rejected}
+
+    async def _keep(self, batch: Batch) -> None:
+        """Wait until the batch is kept. Raises WireError."""
+        refusal = self._runtime.pipeline.offer(batch)
+        if refusal is not None:
+            raise _refused(refusal)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await batch.done()
+        except Refused as refused:
+            raise _refused(refused.reason) from None
+        except TimeoutError:
+            # It may be kept yet. If it is, it is known by its id when it is sent again.
+            raise _refused(Refusal.BUSY) from None
 
     def _authorise(self, key: str, origin: bytes | None) -> KnownSite:
         sites = self._runtime.sites
         if not sites.loaded:
-            raise WireError(503, "starting", "The server has not reached its database yet.")
+            raise _refused(Refusal.STARTING)
         if key:
             site = sites.by_key(key)
             if site is None:
@@ -116,6 +140,11 @@ class EventsEndpoint:
         if origin is not None and site.origins and origin.decode("latin-1") not in site.origins:
             raise WireError(403, "origin", "This origin may not send events for this site.")
         return site
+
+
+def _refused(reason: Refusal) -> WireError:
+    message, retry_after = _REFUSALS[reason]
+    return WireError(503, reason.value, message, retry_after=retry_after)
 
 
 def _site_in(scope: Scope) -> str:

@@ -30,14 +30,26 @@ _MISSING_IN_ERROR = re.compile(r"missing required field `(\w+)`")
 
 
 class WireError(Exception):
-    """A request that is refused whole. `status` is the HTTP status that says so."""
+    """A request that is refused whole.
 
-    def __init__(self, status: int, code: str, message: str, field: str | None = None) -> None:
+    status: the HTTP status that says so. retry_after: seconds after which the same request may be
+    taken, 0 where it never will be.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        field: str | None = None,
+        retry_after: int = 0,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.field = field
+        self.retry_after = retry_after
 
 
 def error_body(code: str, message: str, field: str | None = None) -> dict[str, Any]:
