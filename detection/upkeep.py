@@ -55,6 +55,7 @@ class Upkeep:
     def stop(self, timeout: float = 30.0) -> None:
         """End the thread; a snapshot that is half written is dropped."""
         self._stopping.set()
+        self.offer(b"")  # so that it does not sleep on
         if self._thread.is_alive():
             self._thread.join(timeout)
 
