@@ -105,14 +105,22 @@ def test_what_came_in_is_counted(server: Server) -> None:
     assert scrape("database_trouble") == 0
 
 
-def test_late_and_escalated(server: Server) -> None:
-    visitor = events.visitor()
+def test_late_corrected_and_escalated(server: Server) -> None:
+    visitor, other = events.visitor(), events.visitor()
     now = server.get("/health")["timestamp"]
-    early = events.event(visitor, "navigate", "/late", timestamp=now - 60_000)
     server.post([events.event(visitor, "navigate", "/a", timestamp=now - 1_000)])
-    server.post([early])
-    server.post(events.loop(visitor, visits=3))
-    assert wait_for(server, lambda told: told("events_late_total", site="1") == 1)
+    server.post([events.event(visitor, "navigate", "/late", timestamp=now - 60_000)])
+    server.post(events.event(visitor, timestamp=0))
+    server.post(events.loop(other, visits=5))
+    server.post(events.loop(other, "/b", "/a", visits=2))
+    scrape = wait_for(
+        server,
+        lambda told: told("patterns_escalated_total", type="navigation-loop", severity="medium"),
+    )
+    assert scrape("patterns_opened_total", type="navigation-loop", severity="low") == 1
+    assert scrape("patterns_opened_total", type="navigation-loop", severity="medium") is None
+    assert scrape("events_late_total", site="1") == 1
+    assert scrape("events_corrected_total") == 1
 
 
 def test_the_journal_is_measured(server: Server) -> None:
