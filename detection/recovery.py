@@ -4,9 +4,11 @@ What the engine says while the tail is played again is said again: storing is mo
 stored already changes nothing, and what the crash kept from being stored is stored now.
 """
 
+import contextlib
+import gc
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from detection import journal, replay, snapshots
@@ -25,8 +27,8 @@ logger = logging.getLogger(__name__)
 # than anything that the engine remembers of a visitor who has gone, ms.
 LOOK_BACK_MS: Final = 2 * 3_600_000
 PROGRESS_S: Final = 5.0
-# Entries between two calls of `tell`, which may wait for the publisher.
-TOLD_EVERY: Final = 1_000
+# Changes told at a time: few enough to hold, many enough for the publisher to share a commit.
+TOLD_AT_ONCE: Final = 2_000
 
 Tell = Callable[[list[News]], None]
 
@@ -51,9 +53,10 @@ def recover(config: EngineConfig, tell: Tell) -> Recovered:
     An empty journal gives a new engine with `config`. Raises what the database raises.
     """
     began = time.monotonic()
-    engine, seen, start = _from_snapshot(config)
-    played = _Played(start, tell)
-    played.play(journal.read(start), engine, seen)
+    with _no_collection():
+        engine, seen, start = _from_snapshot(config)
+        played = _Played(start, tell)
+        played.play(journal.read(start), engine, seen)
     position = max(start, played.position)
     if position:
         seconds = time.monotonic() - began
@@ -65,6 +68,18 @@ def recover(config: EngineConfig, tell: Tell) -> Recovered:
             seconds,
         )
     return Recovered(engine, seen, position, _clock(engine), start)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the garbage collector, which would go through all that is read, again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _from_snapshot(config: EngineConfig) -> tuple[Engine, Seen, int]:
@@ -124,9 +139,10 @@ class _Played:
         for position, news in replay.replay(entries, engine, seen):
             self.position = position
             waiting += news
-            if position % TOLD_EVERY == 0:
+            if len(waiting) >= TOLD_AT_ONCE:
                 self._tell(waiting)
                 waiting = []
+            if position % journal.SLICE == 0:
                 self._say()
         self._tell(waiting)
 
