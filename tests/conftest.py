@@ -1,6 +1,5 @@
 """Fixtures of the whole suite."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,10 +59,7 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> I
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[pg.Postgres]:
     """A real PostgreSQL, empty; skips where it is missing and not required."""
-    if reason := pg.available():
-        if os.environ.get("BL_REQUIRE_POSTGRES") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    pg.demand()
     with pg.Postgres() as cluster:
         yield cluster
 

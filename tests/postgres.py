@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import psycopg
+import pytest
 from psycopg import sql
 
 ADMIN = "postgres"
@@ -41,6 +42,14 @@ def available() -> str:
     if os.geteuid() == 0 and _account() is None:
         return "PostgreSQL does not run as root, and there is no user postgres to run it as"
     return ""
+
+
+def demand() -> None:
+    """Skip the test where there can be no cluster; fail it where BL_REQUIRE_POSTGRES=1."""
+    if reason := available():
+        if os.environ.get("BL_REQUIRE_POSTGRES") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
 
 
 def _account() -> pwd.struct_passwd | None:

@@ -117,9 +117,14 @@ class Server:
             )
 
     def start(self) -> None:
-        """Start the process, and wait until it answers."""
+        """Start the process, and wait until it is well."""
         self.launch()
         self._until(lambda: self.get("/health")["status"] == "ok", START_S)
+
+    def start_waiting(self) -> None:
+        """Start the process, and wait until it answers: that it takes no events."""
+        self.launch()
+        self._until(lambda: not self.ready(), START_S)
 
     def start_ready(self, timeout: float = START_S) -> float:
         """Start the process, and wait until it takes events; how long that took, seconds."""

@@ -15,25 +15,30 @@ from tests.journeys import LONGEST, Part, any_journey
 from tests.server import Server
 
 TIMEOUT = aiohttp.ClientTimeout(total=20)
-NO_ANSWER = 0
+ACCEPTED = "accepted"
+NO_ANSWER = ""
+# After these nobody knows whether it was kept: a database may have failed while it committed.
+UNSURE = {NO_ANSWER, "database"}
 
 
 @dataclass(eq=False)
 class Sent:
-    """A batch, with everything that was answered when it was sent: statuses, 0 for no answer."""
+    """A batch, with what was answered each time it was sent: `accepted`, the code of the error, or
+    "" where there was no answer.
+    """
 
     batch: str
     marks: tuple[str, ...]
-    statuses: list[int] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
 
     @property
     def accepted(self) -> bool:
-        return 202 in self.statuses
+        return ACCEPTED in self.answers
 
     @property
     def refused(self) -> bool:
-        """Every attempt was answered, and none was accepted: it must not have been kept."""
-        return bool(self.statuses) and not {202, NO_ANSWER} & set(self.statuses)
+        """It was answered each time, and always with a clear no: it must not have been kept."""
+        return bool(self.answers) and not UNSURE & set(self.answers) and not self.accepted
 
 
 class Traffic:
@@ -120,7 +125,7 @@ class Traffic:
 
     @property
     def refused(self) -> set[str]:
-        """The marks of batches that were answered each time, and always with a no."""
+        """The marks of batches that were answered each time, and always with a clear no."""
         return {mark for sent in list(self.sent) if sent.refused for mark in sent.marks}
 
     def wait_for(self, accepted: int, timeout: float = 30.0) -> None:
@@ -129,7 +134,9 @@ class Traffic:
         deadline = time.monotonic() + timeout
         while len(self.accepted) < goal:
             if time.monotonic() > deadline:
-                raise AssertionError(f"nothing is accepted: {self.statuses} {self.problems[:3]}")
+                raise AssertionError(
+                    f"nothing is accepted: {self.statuses} {self.problems[:3]} {self.refusals}"
+                )
             time.sleep(0.01)
 
     def _until_delivered(self, timeout: float) -> None:
@@ -215,42 +222,43 @@ class _Slot:
     async def _deliver(self, sent: Sent, envelope: dict[str, Any], skew: int, once: bool) -> None:
         pause = 0.05
         while True:
-            status = await self._attempt(sent, envelope, skew)
-            if status == 202:
+            answer = await self._attempt(sent, envelope, skew)
+            if answer == ACCEPTED:
                 self._traffic.accepted.update(sent.marks)
                 if sent.batch and self._rng.random() < self._traffic._repeated:
                     await self._attempt(sent, envelope, skew)
                 return
-            unsure = status == NO_ANSWER and not sent.batch
+            unsure = answer in UNSURE and not sent.batch
             if once or unsure or not await self._traffic.rest(pause * self._rng.uniform(0.5, 1)):
                 return
             self._turned += 1
             pause = min(pause * 2, self._traffic._most_pause)
 
-    async def _attempt(self, sent: Sent, envelope: dict[str, Any], skew: int) -> int:
-        """The status that was answered."""
+    async def _attempt(self, sent: Sent, envelope: dict[str, Any], skew: int) -> str:
+        """What was answered."""
         traffic = self._traffic
         envelope["sent_at"] = time.time_ns() // 1_000_000 + skew
         url = traffic.urls[self._turned % len(traffic.urls)]
         began = time.perf_counter()
-        status, answer = NO_ANSWER, {}
+        status, body = 0, {}
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
             async with self._session.post(f"{url}/events", json=envelope) as response:
                 status = response.status  # it holds, even if the body does not arrive
-                answer = await response.json()
+                body = await response.json()
         took = (time.perf_counter() - began) * 1000
-        sent.statuses.append(status)
         traffic.statuses[status] += 1
+        answer = _answer(status, body)
+        sent.answers.append(answer)
         if status == 202:
             traffic.latencies.append(took)
-            if answer.get("rejected"):
-                traffic.problems.append(f"rejected: {answer}")
+            if body.get("rejected"):
+                traffic.problems.append(f"rejected: {body}")
         elif status == 503:
             traffic.refusal_ms.append(took)
-            traffic.refusals[answer.get("error", {}).get("code", "")] += 1
-        elif status != NO_ANSWER:
-            traffic.problems.append(f"{status}: {answer}")
-        return status
+            traffic.refusals[answer] += 1
+        elif status:
+            traffic.problems.append(f"{status}: {body}")
+        return answer
 
     def _event(
         self,
@@ -269,3 +277,9 @@ class _Slot:
             "timestamp": round(at * 1000) + skew,
             "metadata": {"n": f"{self._name}-{self._marks}", **(metadata or {})},
         }
+
+
+def _answer(status: int, body: dict[str, Any]) -> str:
+    if status == 202:
+        return ACCEPTED
+    return str(body.get("error", {}).get("code", NO_ANSWER))
