@@ -10,7 +10,7 @@ from detection.shapes import change_out
 
 # Changes in one event of a feed that coalesces. A stream that has fallen behind is sent about
 # fifty events at a time, so this is also what bounds the memory that one of them takes.
-RUN = 25
+RUN = 10
 
 
 class Feed(msgspec.Struct, frozen=True):

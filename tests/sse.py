@@ -28,19 +28,27 @@ class Message(NamedTuple):
 
 
 class EventSource:
-    """Connects at once; a thread listens until the stream ends or `close`. A context manager."""
+    """Connects at once; a thread listens until the stream ends or `close`. A context manager.
 
-    def __init__(self, url: str, last_event_id: str = "", **headers: str) -> None:
+    room: what its socket holds for it while it does not read, bytes (0: the system's choice).
+    """
+
+    def __init__(self, url: str, last_event_id: str = "", *, room: int = 0, **headers: str) -> None:
         parts = urlsplit(url)
         if last_event_id:
             headers["Last-Event-ID"] = last_event_id
         self._connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+        self._connection.connect()
+        if room:
+            self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
         self._connection.request("GET", url.partition(parts.netloc)[2], headers=headers)
         self._socket = self._connection.sock
         self.response = self._connection.getresponse()
         self.messages: list[Message] = []
         self.ended = threading.Event()
         self._heard = threading.Condition()
+        self._reading = threading.Event()
+        self._reading.set()
         self._thread = threading.Thread(target=self._listen, name="listener", daemon=True)
         self._thread.start()
 
@@ -50,7 +58,15 @@ class EventSource:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def pause(self) -> None:
+        """Read no more, but stay connected."""
+        self._reading.clear()
+
+    def resume(self) -> None:
+        self._reading.set()
+
     def close(self) -> None:
+        self.resume()
         with contextlib.suppress(OSError):  # the server was faster
             self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(10)
@@ -74,6 +90,14 @@ class EventSource:
                 self._heard.wait(left)
         return self.named(event)
 
+    def wait_until(
+        self, sequence: int, event: str = "pattern", timeout: float = 60.0
+    ) -> list[Message]:
+        """The messages called `event`, when one with this sequence or a later one is there."""
+        return self.wait_for(
+            lambda heard: bool(heard) and heard[-1].sequence >= sequence, event, timeout
+        )
+
     def opened(self) -> Self:
         """Wait until the server has said that the stream is open."""
         self.wait_for(bool, "stream-open")
@@ -84,6 +108,7 @@ class EventSource:
         data: list[str] = []
         try:
             for raw in self.response:
+                self._reading.wait()
                 line = raw.decode().rstrip("\n")
                 field, _, value = line.partition(":")
                 value = value.removeprefix(" ")

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,35 +17,8 @@ from detection import streams
 from detection.models import Site
 from tests.events import abandonment, event, loop, visitor
 from tests.server import Server, manage
-from tests.sse import EventSource, Message
-
-STREAM = "/api/stream"
-
-
-def listen(server: Server, last_event_id: str = "", query: str = "") -> EventSource:
-    return EventSource(server.url + STREAM + query, last_event_id).opened()
-
-
-def newest(server: Server) -> int:
-    with contextlib.closing(sqlite3.connect(server.database, timeout=20)) as database:
-        return int(database.execute("select last_change from detection_site").fetchone()[0])
-
-
-def make_patterns(server: Server, count: int, visits: int = 5) -> None:
-    """Each of `count` new visitors loops: one change each with 5 visits, two with 7; stored."""
-    expected = newest(server) + count * (2 if visits == 7 else 1)
-    events = [step for _ in range(count) for step in loop(visitor(), visits=visits)]
-    for first in range(0, len(events), 1000):
-        assert server.post(events[first : first + 1000])[0] == 202
-    deadline = time.monotonic() + 20
-    while newest(server) < expected:
-        assert time.monotonic() < deadline, "never stored"
-        time.sleep(0.01)
-
-
-def sequences(messages: list[Message]) -> list[int]:
-    return [message.sequence for message in messages]
-
+from tests.sse import EventSource
+from tests.streaming import API, listen, make_patterns, newest, sequences
 
 # --- what is heard ---------------------------------------------------------------------
 
@@ -205,7 +177,7 @@ def test_the_id_may_stand_in_the_query(shared_server: Server) -> None:
     ],
 )
 def test_an_id_that_this_stream_never_gave_is_refused(shared_server: Server, sent: str) -> None:
-    status, headers, body = shared_server.request("GET", STREAM, headers={"Last-Event-ID": sent})
+    status, headers, body = shared_server.request("GET", API, headers={"Last-Event-ID": sent})
     assert status == 400
     assert headers["content-type"] == "application/json"
     assert json.loads(body)["error"]["field"] == "Last-Event-ID"
@@ -231,7 +203,7 @@ def test_parameters_of_other_protocols_do_no_harm(shared_server: Server, query: 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_a_stream_is_only_for_reading(shared_server: Server, method: str) -> None:
-    status, headers, body = shared_server.request(method, STREAM, b"")
+    status, headers, body = shared_server.request(method, API, b"")
     assert status in {403, 405}
     assert json.loads(body)["error"]["code"]
     if status == 405:
@@ -318,7 +290,7 @@ def test_changes_that_come_twice_are_sent_once_and_no_id_goes_back() -> None:
 def opened_stream(site: Site, settings: Any) -> Callable[[], Any]:
     """Opens /api/stream in this process; gives the response's parts as they come."""
     settings.DEBUG = True
-    request = AsyncRequestFactory().get(STREAM)
+    request = AsyncRequestFactory().get(API)
     request.user = cast(Any, _Nobody())
 
     def open_it() -> Any:
@@ -359,7 +331,7 @@ def test_many_that_leave_before_they_are_served_are_forgotten(
 ) -> None:
     with Server(tmp_path, migrated) as server:
         for _ in range(30):
-            EventSource(server.url + STREAM).close()
+            EventSource(server.url + API).close()
         with listen(server) as stream:
             server.post(abandonment("u1"))
             stream.wait_for(bool)
