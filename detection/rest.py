@@ -117,7 +117,7 @@ def resolve_pattern(request: HttpRequest, pattern_id: str, body: Resolution | No
 
 @api.get("/api/stats", response={200: StatsOut, **_ERRORS}, tags=["live"])
 def stats(request: HttpRequest) -> Any:
-    """Counters since the server's start. `abandonment_rate` is 0-1."""
+    """Counters of the site; they go on over restarts. `abandonment_rate` is 0-1."""
     return live.stats(_site(request))
 
 
