@@ -130,6 +130,7 @@ class Pattern(models.Model):
             models.Index(fields=["site", "severity", "-detected_at"], name="pattern_severity"),
             models.Index(fields=["site", "user_id", "-detected_at"], name="pattern_visitor"),
             models.Index(fields=["site", "identified"], name="pattern_identified"),
+            models.Index(fields=["updated_at"], name="pattern_updated"),
         )
 
     def __str__(self) -> str:
