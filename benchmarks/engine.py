@@ -44,7 +44,7 @@ class Case:
     engine: Engine = field(init=False)
 
     def __post_init__(self) -> None:
-        self.engine = Engine(EngineConfig(max_events=self.held))
+        self.engine = Engine(EngineConfig(max_events=self.held, max_bytes=10**12))
         self.traffic = self._events()
 
     def _events(self) -> Iterator[tuple[Event, int]]:

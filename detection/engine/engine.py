@@ -67,15 +67,18 @@ class Engine:
         if event.timestamp < visitor.last:
             tally.late += 1
             event = _clamped(event, visitor.last)
-        visitor.window.add(event, now, now - config.window_ms, config.max_events)
+        visitors = self._visitors
+        visitors.bytes += visitor.window.add(event, now, now - config.window_ms, config.max_events)
         if visitor.hear(event):
             for observe in self._listeners.get(event.action, ()):
                 found = observe(visitor, event, now)
                 if found:
                     changes += found
         visitor.settle(event)
-        self._visitors.count(visitor)
-        self._make_room()
+        if visitor.grown:
+            visitors.count(visitor)
+        if visitors.bytes > config.max_bytes or self._journeys.changed:
+            self._make_room()
         return changes
 
     def advance(self, now: int) -> list[Change]:
@@ -85,7 +88,8 @@ class Engine:
         deadlines = self._journeys.deadlines
         changes = deadlines.fire(now) if now >= deadlines.nearest else []
         self.now = now
-        self._visitors.forget_silent(now, self.config.window_ms)
+        if now >= self._visitors.evict_at:
+            self._visitors.forget_silent(now, self.config.window_ms)
         return changes
 
     def next_deadline(self) -> int | None:
@@ -108,7 +112,8 @@ class Engine:
         for visitor in self._visitors.configure(before, config, self.now):
             if self._capture is not None:
                 self._capture.keep_visitor(visitor)
-            visitor.window.trim(self.now - config.window_ms, config.max_events)
+            lost = visitor.window.trim(self.now - config.window_ms, config.max_events)
+            self._visitors.bytes += lost
             if visitor.visits is not None:
                 visitor.visits.count_busy(config.loop.min_visits)
             self._visitors.count(visitor)
@@ -238,16 +243,16 @@ class Engine:
         names = (rule.known_as(event.site, event.user_id, self.now) for rule in self._rules)
         visitor = Visitor(event.site, event.user_id, next(filter(None, names), ""))
         held[key] = visitor
+        if len(held) > self.config.max_visitors:
+            self._visitors.make_room(self.config.max_visitors, self.config.max_bytes)
         return visitor
 
     def _make_room(self) -> None:
         """Hold no more than may be held."""
         config = self.config
         visitors, journeys = self._visitors, self._journeys
-        if visitors.bytes > config.max_bytes or len(visitors.held) > config.max_visitors:
-            visitors.make_room(config.max_visitors, config.max_bytes)
-        if journeys.bytes > config.attempt_bytes or len(journeys.held) > config.max_visitors:
-            journeys.make_room(config.max_visitors, config.attempt_bytes)
+        visitors.make_room(config.max_visitors, config.max_bytes)
+        journeys.make_room(config.max_visitors, config.attempt_bytes)
 
 
 def _clamped(event: Event, timestamp: int) -> Event:

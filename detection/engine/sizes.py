@@ -2,8 +2,9 @@
 
 Each is a pure function of values, so that what is evicted does not depend on how objects happen to
 be shared, cached or restored. The fixed costs were measured on CPython 3.11 and lean to too much
-(`tests/engine/test_sizes.py` holds them against tracemalloc). Text that is not ASCII counts four
-bytes a character and the UTF-8 that encoding it leaves behind in the string.
+(`tests/engine/test_sizes.py` holds them against tracemalloc). Text that is not ASCII counts two
+bytes a character, four where one of them needs that, and the UTF-8 that encoding leaves behind in a
+string: for the journal, and for a snapshot.
 """
 
 from typing import Final
@@ -13,32 +14,35 @@ from .events import Event
 TEXT: Final = 56  # a text beside its characters
 WIDE_TEXT: Final = 88  # the same where they are not ASCII
 EVENT: Final = 176  # an event, its numbers and its places in the window, beside its texts
+PLAIN_EVENT: Final = EVENT + 2 * TEXT
 METADATA: Final = 216  # the dictionary
 ENTRY: Final = 24  # a key in a dictionary, beside its texts
-VISITOR: Final = 1_100  # a visitor and their place among visitors
-VISITS: Final = 560
-VISIT: Final = 128
-PAGE_VISITS: Final = 200
-STANDING: Final = 640
-JOURNEY: Final = 1_100
-STEP: Final = 64
+VISITOR: Final = 640  # a visitor and their place among visitors
+VISITS: Final = 260
+VISIT: Final = 72
+PAGE_VISITS: Final = 72
+STANDING: Final = 420
+JOURNEY: Final = 600
 WAKE: Final = 176
-LOSS: Final = 1_400
-LOSS_STEP: Final = 320
+LOSS: Final = 300
+LOSS_STEP: Final = 180
 
 
 def text_bytes(text: str) -> int:
     """A text on its own."""
     if text.isascii():
         return TEXT + len(text)
-    return WIDE_TEXT + 4 * len(text) + len(text.encode("utf-8", "surrogatepass"))
+    characters = len(text)
+    wide = len(text.encode("utf-16-le", "surrogatepass")) > 2 * characters
+    held = 4 * characters if wide else 2 * characters
+    return WIDE_TEXT + held + len(text.encode("utf-8", "surrogatepass"))
 
 
 def event_bytes(event: Event) -> int:
     """An event with its texts, none of them shared."""
     page, user_id, view = event.page, event.user_id, event.view
     if page.isascii() and user_id.isascii():
-        size = EVENT + 2 * TEXT + len(page) + len(user_id)
+        size = PLAIN_EVENT + len(page) + len(user_id)
     else:
         size = EVENT + text_bytes(page) + text_bytes(user_id)
     if view:

@@ -17,6 +17,7 @@ the values of its metadata are cut.
 import base64
 import hashlib
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -27,6 +28,8 @@ from .sizes import STANDING, event_bytes, text_bytes
 
 EVIDENCE_EVENTS: Final = 20
 EVIDENCE_TEXT: Final = 100  # characters of a metadata value; a pattern is kept for long
+
+_timestamp: Final = attrgetter("timestamp")
 
 
 class Subject(Protocol):
@@ -134,9 +137,11 @@ def merged(told: tuple[Event, ...], new: tuple[Event, ...]) -> tuple[Event, ...]
     """Both, trimmed, without repeating what was told, by time: the newest that evidence has room
     for. Two events that are equal once trimmed are the same.
     """
-    cut = [trimmed(event) for event in new[-EVIDENCE_EVENTS:]]
-    every = [*told, *(event for event in cut if event not in told)]
-    return tuple(sorted(every, key=lambda event: event.timestamp)[-EVIDENCE_EVENTS:])
+    cut = tuple(map(trimmed, new[-EVIDENCE_EVENTS:]))
+    if told:
+        times = set(map(_timestamp, told))
+        cut = tuple(event for event in cut if event.timestamp not in times or event not in told)
+    return tuple(sorted(told + cut, key=_timestamp)[-EVIDENCE_EVENTS:])
 
 
 def tell_more(standing: Standing, events: tuple[Event, ...]) -> None:

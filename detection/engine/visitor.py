@@ -37,13 +37,15 @@ class Visitor:
     standings: the patterns that may still be in their cooldown, by (type, place); made when first
         needed.
     visits: the navigation-loop rule's own state; made when first needed.
-    counted: the bytes that the engine counts for this visitor.
+    counted: the bytes that are counted for what they hold beside the window; grown: whether they
+        may hold more by now, or less.
     """
 
     __slots__ = (
         "_texts",
         "_told",
         "counted",
+        "grown",
         "hidden",
         "identified",
         "last",
@@ -70,6 +72,7 @@ class Visitor:
         self.standings: dict[tuple[str, str], Standing] | None = None
         self.visits: Visits | None = None
         self.counted = 0
+        self.grown = True
         self._texts = 0
         self._told = 0
         self.weigh()
@@ -134,10 +137,11 @@ class Visitor:
         if page != self.page and event.action not in PASSIVE:
             self._texts += text_bytes(page) - text_bytes(self.page)
             self.page = page
+            self.grown = True
 
     def bytes(self) -> int:
-        """What is held for this visitor, as `sizes` estimates it."""
-        held = VISITOR + self.window.bytes + self._texts + self._told
+        """What is held for this visitor beside the window, as `sizes` estimates it."""
+        held = VISITOR + self._texts + self._told
         return held if self.visits is None else held + self.visits.bytes
 
     def weigh(self) -> None:
@@ -153,12 +157,14 @@ class Visitor:
         if loop is not None and all(loop is not standing for standing in told):
             told.append(loop)
         self._told = sum(standing.bytes for standing in told)
+        self.grown = True
 
     def _show(self, view: str) -> None:
         self.view = view
         if view:
             if view not in self.views:
                 self._texts += text_bytes(view)
+                self.grown = True
                 if len(self.views) == VIEWS_KEPT:
                     self._texts -= text_bytes(self.views[0])
             others = [shown for shown in self.views if shown != view]
@@ -167,6 +173,7 @@ class Visitor:
     def _identify(self, event: Event) -> None:
         known = (event.metadata or {}).get("id", "").strip()
         if known:
+            self.grown = True
             self._texts -= text_bytes(self.identified)
             self.identified = known[:MAX_KNOWN_ID]
             self._texts += text_bytes(self.identified)

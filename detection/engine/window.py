@@ -47,35 +47,43 @@ class Window:
         window.bytes = sum(window._sizes)
         return window
 
-    def add(self, event: Event, arrival: int, horizon: int, limit: int) -> None:
-        """Drop what arrived at or before the horizon, make room within the limit, and append."""
+    def add(self, event: Event, arrival: int, horizon: int, limit: int) -> int:
+        """Drop what arrived at or before the horizon, make room within the limit, and append. By
+        how many bytes it holds more now, or less.
+        """
         arrivals = self._arrivals
         head = self._head
         size = len(arrivals)
-        if head < size and (arrivals[head] <= horizon or size - head >= limit):
-            self.trim(horizon, limit - 1)
+        gained = event_bytes(event)
         self._events.append(event)
         arrivals.append(arrival)
-        size = event_bytes(event)
-        self._sizes.append(size)
-        self.bytes += size
+        self._sizes.append(gained)
+        self.bytes += gained
+        if head < size and (arrivals[head] <= horizon or size - head >= limit):
+            return gained + self.trim(horizon, limit)
+        return gained
 
-    def trim(self, horizon: int, limit: int) -> None:
-        """Drop what arrived at or before the horizon, and the oldest beyond the limit."""
-        arrivals = self._arrivals
+    def trim(self, horizon: int, limit: int) -> int:
+        """Drop what arrived at or before the horizon, and the oldest beyond the limit, but never
+        the newest. By how many bytes it holds less now, as a negative number.
+        """
+        events, arrivals, sizes = self._events, self._arrivals, self._sizes
         head = self._head
-        size = len(arrivals)
-        while head < size and (arrivals[head] <= horizon or size - head > limit):
-            self.bytes -= self._sizes[head]
-            self._events[head] = GONE
+        last = len(arrivals) - 1
+        lost = 0
+        while head < last and (arrivals[head] <= horizon or last - head >= limit):
+            lost -= sizes[head]
+            events[head] = GONE
             head += 1
         if head >= RECLAIM:
             del self._events[:head]
-            del arrivals[:head]
+            del self._arrivals[:head]
             del self._sizes[:head]
             self._base += head
             head = 0
         self._head = head
+        self.bytes += lost
+        return lost
 
     @property
     def first(self) -> int:

@@ -1,4 +1,4 @@
-"""A restored engine goes on as the one that was captured, whatever both have heard and will hear."""
+"""A restored engine goes on as the one that was captured, whatever both have heard and hear."""
 
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st

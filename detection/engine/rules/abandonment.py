@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Final
 from ..events import Event
 from ..patterns import Change
 from ..snapshots import Tally
-from ..standing import Finding, Standing, open_pattern, trimmed, verdict
+from ..standing import Finding, Standing, open_pattern, verdict
 from ..validation import require
 from ..visitor import Visitor
 from .base import Rule
@@ -128,7 +128,9 @@ class FunnelWatch:
                 return ()
             journey = self._journeys.begin(key, visitor)
         else:
-            self._journeys.hear(key, journey)
+            if self._journeys.keeper is not None:
+                self._journeys.touch(journey)
+            self._held.move_to_end(key)
         changed = journey.hear(event, now, self._funnel)
         if staying and (index is None or index in journey.steps or visitor.earlier(event)):
             if changed:
@@ -186,8 +188,7 @@ class FunnelWatch:
 
     def _reach(self, journey: Journey, index: int, event: Event) -> None:
         journey.settled = ""
-        if index not in journey.steps:
-            journey.steps[index] = trimmed(event)
+        journey.reach(index, event)
         if index > journey.furthest:
             if not journey.entered:
                 self._tallies[journey.site].entered += 1

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from ..events import Event
-from ..sizes import JOURNEY, LOSS, LOSS_STEP, STEP, WAKE, event_bytes, text_bytes
+from ..sizes import JOURNEY, LOSS, LOSS_STEP, WAKE, event_bytes, text_bytes
 from ..standing import Finding, Standing, trimmed
 from .funnel import Funnel
 
@@ -58,6 +58,7 @@ class Journey:
 
     __slots__ = (
         "_kept",
+        "_opened",
         "counted",
         "furthest",
         "heard",
@@ -101,9 +102,16 @@ class Journey:
     def close(self) -> None:
         """No attempt is open any more."""
         self.steps: dict[int, Event] = {}
+        self._opened = 0
         self.furthest = 0
         self.left: Event | None = None
         self.leave_due = 0
+
+    def reach(self, index: int, event: Event) -> None:
+        """An event at a step; the first at each is kept."""
+        if index not in self.steps:
+            kept = self.steps[index] = trimmed(event)
+            self._opened += event_bytes(kept)
 
     def alive(self, now: int) -> bool:
         return bool(self.steps) or now < self.keep_until
@@ -118,28 +126,34 @@ class Journey:
         kept now than before.
         """
         self.heard = now
-        left, hidden_by = self.left, self.hidden_by
-        self._take(event, now, funnel)
-        return left is not self.left or hidden_by is not self.hidden_by
-
-    def _take(self, event: Event, now: int, funnel: Funnel) -> None:
         action = event.action
         if action == "leave":
-            if self.left is None:
-                self.left = trimmed(event)
-                self.leave_due = now + funnel.leave_grace_ms
-            return
+            return self._leave(event, now, funnel)
         if action == "tab_hidden":
-            if not self.hidden:
-                self.hidden_by = trimmed(event)
-            self.hidden = True
-            return
+            return self._hide(event)
+        changed = self.left is not None
         self.left = None
         if action in {"navigate", "tab_visible"}:
+            changed = changed or self.hidden_by is not None
             self.hidden = False
             self.hidden_by = None
             if action == "navigate":
                 self.settled = ""
+        return changed
+
+    def _leave(self, event: Event, now: int, funnel: Funnel) -> bool:
+        if self.left is not None:
+            return False
+        self.left = trimmed(event)
+        self.leave_due = now + funnel.leave_grace_ms
+        return True
+
+    def _hide(self, event: Event) -> bool:
+        if self.hidden:
+            return False
+        self.hidden = True
+        self.hidden_by = trimmed(event)
+        return True
 
     def due(self, funnel: Funnel) -> int:
         """When something happens to it if nothing more is heard, ms."""
@@ -168,10 +182,10 @@ class Journey:
 
     def bytes(self) -> int:
         """What it holds, as `sizes` estimates it."""
-        held = JOURNEY + self._kept + WAKE * len(self.wakes)
-        held += text_bytes(self.user_id) + text_bytes(self.identified) + text_bytes(self.settled)
-        for event in self.steps.values():
-            held += STEP + event_bytes(event)
+        held = JOURNEY + self._opened + self._kept + WAKE * len(self.wakes)
+        held += text_bytes(self.user_id) + text_bytes(self.identified)
+        if self.settled:
+            held += text_bytes(self.settled)
         if self.left is not None:
             held += event_bytes(self.left)
         return held if self.hidden_by is None else held + event_bytes(self.hidden_by)

@@ -29,14 +29,16 @@ class Journeys:
     """Every visitor's way through every funnel.
 
     held: by key, longest unheard first. bytes: what they hold. evicted: how many had to go.
+    changed: whether they may hold more than when room was last made.
     keeper: sees each journey before it changes, while there is one.
     """
 
-    __slots__ = ("bytes", "deadlines", "evicted", "held", "keeper")
+    __slots__ = ("bytes", "changed", "deadlines", "evicted", "held", "keeper")
 
     def __init__(self) -> None:
         self.held: OrderedDict[Key, Journey] = OrderedDict()
         self.bytes = 0
+        self.changed = False
         self.evicted = 0
         self.deadlines = Deadlines(self._wakes)
         self.keeper: Keeper | None = None
@@ -52,11 +54,6 @@ class Journeys:
         journey.begin_anew(visitor.identified, visitor.hidden)
         return journey
 
-    def hear(self, key: Key, journey: Journey) -> None:
-        """A living journey hears something, and is about to change."""
-        self.touch(journey)
-        self.held.move_to_end(key)
-
     def touch(self, journey: Journey) -> None:
         """A journey is about to change."""
         if self.keeper is not None:
@@ -68,6 +65,7 @@ class Journeys:
 
     def count(self, journey: Journey) -> None:
         """It has changed: count what it holds."""
+        self.changed = True
         held = journey.bytes()
         self.bytes += held - journey.counted
         journey.counted = held
@@ -83,6 +81,7 @@ class Journeys:
         """Evict those longest unheard while there are more than `most` or they hold more than
         `most_bytes`; never the last one.
         """
+        self.changed = False
         held = self.held
         while len(held) > 1 and (len(held) > most or self.bytes > most_bytes):
             self.drop(next(iter(held)))

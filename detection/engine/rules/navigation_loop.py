@@ -89,6 +89,7 @@ class NavigationLoop(Rule):
         if visits.open_loop is not None and self._severity(visits) is None:
             self._go_round(visitor, visits, None)
         visits.add(window.last, event.page)
+        visitor.grown = True
         severity = self._severity(visits)
         if severity is None:
             return ()

@@ -141,7 +141,8 @@ def _journey(saved: JourneyRecord) -> Journey:
     if saved.has_hidden_by:
         journey.hidden_by = events.pop()
     journey.leave_due = saved.leave_due
-    journey.steps = dict(zip(saved.steps, events, strict=True))
+    for index, event in zip(saved.steps, events, strict=True):
+        journey.reach(index, event)
     standings = [unpack_standing(told, saved.site, saved.user_id) for told in saved.standings]
     journey.standings = {standing.place: standing for standing in standings[: saved.last_ones]}
     journey.losses = tuple(_loss(loss, standings) for loss in saved.losses)
