@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -13,9 +14,11 @@ import pytest
 from django.db import connection
 from django.test import AsyncRequestFactory
 
-from detection import streams
+from detection import store, streams
+from detection.missed import Missed
 from detection.models import Site
 from tests.events import abandonment, event, loop, visitor
+from tests.making import opened
 from tests.server import Server, manage
 from tests.sse import EventSource
 from tests.streaming import API, listen, make_patterns, newest, sequences
@@ -360,3 +363,47 @@ def test_a_stream_where_nothing_happens_is_kept_alive(
     opened, *beats = asyncio.run(sit())
     assert b"event: stream-open" in opened
     assert beats == [b"event: keep-alive\ndata:\n\n"] * 2
+
+
+def test_a_stream_outlives_trouble_with_the_database(
+    site: Site, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has missed meanwhile is told when the table can be read again."""
+    settings.DEBUG = True
+    monkeypatch.setattr(streams, "RETRY_S", 0.05)
+    monkeypatch.setattr(streams, "_missed", Missed())
+    store.apply(opened(f"p{number}") for number in range(3))
+    request = AsyncRequestFactory().get(API, headers={"Last-Event-ID": "changes-1:0"})
+    request.user = cast(Any, _Nobody())
+
+    def rename(one: str, other: str) -> None:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER TABLE {one} RENAME TO {other}")
+        finally:
+            connection.close()
+
+    def open_it() -> Any:
+        try:
+            return streams.api_stream(request)
+        finally:
+            connection.close()
+
+    async def hear() -> bytes:
+        response = await asyncio.to_thread(open_it)
+        await asyncio.to_thread(rename, "detection_patternchange", "elsewhere")
+        parts = aiter(response)
+        first = asyncio.ensure_future(anext(parts))
+        try:
+            done, _ = await asyncio.wait([first], timeout=0.5)
+            assert not done, "there is nothing that it could say"
+        finally:
+            await asyncio.to_thread(rename, "elsewhere", "detection_patternchange")
+        said = bytes(await asyncio.wait_for(first, 5))
+        await parts.aclose()
+        response.close()
+        return said
+
+    said = asyncio.run(hear()).decode()
+    assert re.findall(r"id: changes-1:(\d+)", said) == ["1", "2", "3"]
+    assert said.count("event: stream-open") == 1

@@ -112,6 +112,7 @@ def test_others_do_not_notice_a_stalled_stream(tmp_path: Path, stored: Path) -> 
         assert max(beside) < 2
         for client in clients:
             client.resume()
+        for client in clients:
             heard = client.wait_until(newest(server))
             sequences = [message.sequence for message in heard]
             assert sequences == list(range(sequences[0], newest(server) + 1))

@@ -12,6 +12,7 @@
   let source = null;
   let heardAt = Date.now();
   let openedBefore = false;
+  let lastId = "";
   const known = new WeakSet();
 
   function show(state) {
@@ -26,6 +27,14 @@
     window.htmx.trigger(resync, "resync");
   }
 
+  // The extension is about to open another, which knows no Last-Event-ID: the address must say
+  // where this one has come to, or all would be told again that the page has ever heard.
+  function goOnFromHere() {
+    const url = new URL(main.getAttribute("sse-connect"), window.location.href);
+    if (lastId) url.searchParams.set("lastEventId", lastId);
+    main.setAttribute("sse-connect", url.pathname + url.search);
+  }
+
   function end() {
     show("ended");
     main.removeAttribute("sse-connect");
@@ -38,8 +47,9 @@
     if (known.has(to)) return;
     known.add(to);
     for (const name of EVENTS) {
-      to.addEventListener(name, () => {
+      to.addEventListener(name, (event) => {
         heardAt = Date.now();
+        lastId = event.lastEventId || lastId;
         show("live");
       });
     }
@@ -57,7 +67,10 @@
     if (event.detail.source !== source && openedBefore && source?.readyState === EventSource.OPEN) return;
     show("lost");
     // Closed for good by an answer that is no stream. Asking for the feed tells which.
-    if (event.detail.source.readyState === EventSource.CLOSED) catchUp();
+    if (event.detail.source.readyState === EventSource.CLOSED) {
+      goOnFromHere();
+      catchUp();
+    }
   });
   resync.addEventListener("htmx:responseError", (event) => {
     if (event.detail.xhr.status === 403) end();
