@@ -70,7 +70,7 @@ def _read(pieces: Iterable[bytes]) -> Saved:
             for visitor in decoded.visitors:
                 visitors[visitor.ordinal] = _visitor(visitor, config)
             for journey in decoded.journeys:
-                journeys[journey.ordinal] = _journey(journey)
+                journeys[journey.ordinal] = _journey(journey, config)
     if header is None:
         raise SnapshotUnusable("it has no pieces")
     return Saved(
@@ -127,7 +127,9 @@ def _visitor(saved: VisitorRecord, config: EngineConfig) -> Visitor:
     return visitor
 
 
-def _journey(saved: JourneyRecord) -> Journey:
+def _journey(saved: JourneyRecord, config: EngineConfig) -> Journey:
+    if not 0 <= saved.owner < len(config.abandonment.funnels):
+        raise SnapshotUnusable(f"there is no funnel {saved.owner}")
     journey = Journey(saved.site, saved.user_id, saved.owner)
     journey.identified = saved.identified
     journey.hidden = saved.hidden
