@@ -86,7 +86,8 @@ def test_reconnecting_again_and_again_during_a_burst_misses_nothing(
             position = heard[-1] if heard else began
             until = min(position + chance.randint(1, 200), expected[-1])
             with listen(server, f"changes-1:{position}") as stream:
-                stream.wait_until(until)
+                if until > position:
+                    stream.wait_until(until)
             heard += sequences(stream.named("pattern"))
             assert stream.named("stream-reset") == []
     assert heard == expected[: len(heard)]
@@ -121,7 +122,7 @@ def test_a_dashboard_hears_the_newest_state_of_every_pattern(server: Server, cou
     states: dict[str, str] = {}
     kept = [newest(server)]
     with EventSource(url).opened() as stream:
-        expected = burst(server, count, worse=count // 2)
+        expected = burst(server, count, worse=count // 10)
         stream.wait_for(bool, "rows")
     while True:
         for message in stream.messages:
@@ -133,17 +134,15 @@ def test_a_dashboard_hears_the_newest_state_of_every_pattern(server: Server, cou
         if kept[-1] >= expected[-1]:
             break
         with EventSource(url, f"rows-1:{kept[-1]}").opened() as stream:
-            stream.wait_until(min(kept[-1] + 300, expected[-1]), "rows")
+            stream.wait_until(min(kept[-1] + count // 6, expected[-1]), "rows")
     assert kept == sorted(kept), "an id went back"
     assert len(states) == count
-    assert sorted(states.values()) == ["high"] * (count // 2) + ["low"] * (count // 2)
+    assert sorted(states.values()) == ["high"] * (count // 10) + ["low"] * (count * 9 // 10)
 
 
 def test_a_dashboard_hears_a_burst_in_few_events(server: Server) -> None:
     with EventSource(server.url + DASHBOARD).opened() as stream:
         expected = burst(server, 1000)
-        rows = stream.wait_for(
-            lambda heard: bool(heard) and heard[-1].sequence >= expected[-1], "rows"
-        )
-    assert len(rows) < 100
+        rows = stream.wait_until(expected[-1], "rows")
+    assert len(rows) < 250
     assert len({one for message in rows for one, _ in _ROW.findall(message.data)}) == 1000
