@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl
 import msgspec
 from django.conf import settings
 
-from detection import cleaning, clock, wire
+from detection import cleaning, clock, door, wire
+from detection.admission import Admission
 from detection.batches import Batch, Refusal, Refused
 from detection.sites import KnownSite
 from detection.wire import WireError
@@ -60,6 +61,7 @@ class EventsEndpoint:
     def __init__(self, runtime: "Runtime", queries: Application) -> None:
         self._runtime = runtime
         self._queries = queries
+        door.put_up(Admission(runtime.pipeline), runtime.counters)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["method"]:
