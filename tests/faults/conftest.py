@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from tests.faults.hurried import Hurried
 from tests.faults.ledger import Ledger
-from tests.server import Server
 from tests.traffic import Traffic
 
 _COLUMNS = ("fault", "times", "accepted", "lost", "doubled", "patterns", "recovery ms")
 _rows: list[dict[str, Any]] = []
 
 Record = Callable[..., None]
-MakeServer = Callable[..., Server]
+MakeServer = Callable[..., Hurried]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,11 +52,11 @@ def record() -> Record:
 def make_server(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> MakeServer:
     """Makes a server with a migrated database of the test's own, on SQLite and on PostgreSQL."""
 
-    def make(**extra: str) -> Server:
+    def make(**extra: str) -> Hurried:
         if request.param == "sqlite":
-            return Server(tmp_path, migrated, **extra)
+            return Hurried(tmp_path, migrated, **extra)
         url = request.getfixturevalue("postgres_url")
-        return Server(tmp_path, None, database_url=url, **extra)
+        return Hurried(tmp_path, None, database_url=url, **extra)
 
     return make
 

@@ -75,8 +75,9 @@ def two(make_server: MakeServer, tmp_path: Path) -> Iterator[tuple[Server, Serve
 
 
 def test_the_second_waits_and_takes_over(
-    make_server: MakeServer, tmp_path: Path, record: Record
+    make_server: MakeServer, tmp_path: Path, record: Record, request: pytest.FixtureRequest
 ) -> None:
+    kind = request.node.callspec.params["make_server"]
     with contextlib.ExitStack() as stack:
         first, second = stack.enter_context(two(make_server, tmp_path))
         ledger = Ledger(first.target)
@@ -86,6 +87,7 @@ def test_the_second_waits_and_takes_over(
         traffic.wait_for(200)
         waits(second)
         assert second.said().count(RUN_BY) == 1, second.said()
+        assert "Service Unavailable" not in second.said(), "every question of /ready is an error"
         first.kill()
         took = second.wait_ready(15)
         traffic.wait_for(200)
@@ -97,13 +99,14 @@ def test_the_second_waits_and_takes_over(
         assert watch.asked
         assert not watch.both
     assert "Traceback" not in second.said()
-    record("owner killed, another waits", 1, ledger, traffic, [took])
+    record(f"owner killed, another waits, {kind}", 1, ledger, traffic, [took])
 
 
 def test_restarts_one_after_the_other(
-    make_server: MakeServer, tmp_path: Path, record: Record
+    make_server: MakeServer, tmp_path: Path, record: Record, request: pytest.FixtureRequest
 ) -> None:
-    times = 4
+    kind = request.node.callspec.params["make_server"]
+    times = 3
     recovery: list[float] = []
     with contextlib.ExitStack() as stack:
         serving, waiting = stack.enter_context(two(make_server, tmp_path))
@@ -129,7 +132,7 @@ def test_restarts_one_after_the_other(
         assert not watch.both
     for server in (serving, waiting):
         assert "Traceback" not in server.said()
-    record("restart with another waiting", times, ledger, traffic, recovery)
+    record(f"restart with another waiting, {kind}", times, ledger, traffic, recovery)
 
 
 @pytest.mark.parametrize("make_server", ["sqlite"], indirect=True)

@@ -14,8 +14,8 @@ from tests.postgres import ROLE, Postgres, demand
 from tests.server import Server, manage
 from tests.traffic import Traffic
 
-GONE_S = 4.0
-FROZEN_S = 6.0
+GONE_S = 3.0
+FROZEN_S = 5.0
 
 
 @pytest.fixture

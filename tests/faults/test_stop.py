@@ -3,20 +3,25 @@
 import re
 import time
 
+import pytest
+
 from tests.faults.conftest import MakeServer, Record
 from tests.faults.ledger import Ledger
 from tests.traffic import Traffic
 
-TIMES = 10
+TIMES = {"sqlite": 10, "postgres": 3}
 FROM_SNAPSHOT = re.compile(r"Recovered from the snapshot up to ([\d,]+) and ([\d,]+) entr")
 
 
-def test_nothing_is_lost_or_doubled(make_server: MakeServer, record: Record) -> None:
+def test_nothing_is_lost_or_doubled(
+    make_server: MakeServer, record: Record, request: pytest.FixtureRequest
+) -> None:
+    kind = request.node.callspec.params["make_server"]
     recovery: list[float] = []
     server = make_server(BL_LEAVE_GRACE="2")
     with server, Traffic(server, careless=0.05, nameless=0.05) as traffic:
         ledger = Ledger(server.target)
-        for turn in range(TIMES):
+        for turn in range(TIMES[kind]):
             traffic.wait_for(20)
             time.sleep(0.1 * (turn % 4))
             before = server.said_so_far()
@@ -32,4 +37,4 @@ def test_nothing_is_lost_or_doubled(make_server: MakeServer, record: Record) -> 
         ledger.settle(traffic, server)
         assert server.stop() == 0
         assert "Traceback" not in server.said()
-    record("SIGTERM", TIMES, ledger, traffic, recovery)
+    record(f"SIGTERM, {kind}", TIMES[kind], ledger, traffic, recovery)
