@@ -129,7 +129,7 @@ def test_of_the_reloaders_two_processes_one_has_the_engine(tmp_path: Path, migra
         detects(server)
         (child,) = (parent / str(server.process.pid) / "children").read_text().split()
         os.kill(int(child), signal.SIGTERM)
-        server.process.wait(20)
+        server.process.wait(60)
     assert server.log.read_text().count("All that was accepted has been handled") == 1
 
 
@@ -142,7 +142,10 @@ def stored(server: Server, user_id: str) -> int:
 def test_a_database_that_is_not_migrated_is_named_and_waited_for(tmp_path: Path) -> None:
     """The server starts, says what is missing, takes nothing, and serves once it is there."""
     (tmp_path / "db.sqlite3").touch()
-    with Server(tmp_path) as server:
+    with contextlib.ExitStack() as stack:
+        server = Server(tmp_path)
+        stack.push(server.__exit__)
+        server.start_waiting()
         assert server.post(event("u"))[0] == 503
         assert "python manage.py migrate" in server.log.read_text()
         manage(server.database, "migrate", "--verbosity", "0")

@@ -86,9 +86,8 @@ def test_what_is_set_is_used(name: str, text: str, meant: object) -> None:
 def test_the_leave_grace_reaches_the_engine() -> None:
     code = (
         "import django; django.setup()\n"
-        "from detection import live\n"
-        "engine = live.runtime().pipeline._engine\n"
-        "print(engine.config.abandonment.funnels[0].leave_grace_ms)"
+        "from detection.runtime import engine_config\n"
+        "print(engine_config().abandonment.funnels[0].leave_grace_ms)"
     )
     extra = {"DJANGO_SETTINGS_MODULE": "behaviourlens.settings", "BL_LEAVE_GRACE": "2"}
     done = load(code, **extra)
