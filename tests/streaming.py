@@ -15,12 +15,15 @@ DASHBOARD = "/stream"
 _WRITE = """
 import uuid
 from detection import store
+from detection.clock import now_ms
 from detection.engine.patterns import Severity
 from tests.making import escalated, opened
+now = now_ms()
 ids = [uuid.uuid4().hex for _ in range({patterns})]
 text = "A low thing. " + "x" * {fat}
-store.apply(opened(one, evidence={{"facts": {{}}, "events": [], "text": text}}) for one in ids)
-store.apply(escalated(one, Severity.HIGH) for one in ids[: {worse}])
+said = {{"facts": {{}}, "events": [], "text": text}}
+store.apply(opened(one, evidence=said, detected_at=now) for one in ids)
+store.apply(escalated(one, Severity.HIGH, at=now) for one in ids[: {worse}])
 """
 
 
