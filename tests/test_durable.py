@@ -197,9 +197,15 @@ def test_one_that_can_never_be_kept_harms_no_other(
 
 
 def test_sent_again_within_the_same_turn_it_counts_once(running: Running) -> None:
-    held = threading.Event()
-    asker = threading.Thread(target=lambda: running.pipeline.ask(lambda _: held.wait(WAIT_S)))
+    within, held = threading.Event(), threading.Event()
+
+    def hold(_: Engine) -> None:
+        within.set()
+        held.wait(WAIT_S)
+
+    asker = threading.Thread(target=lambda: running.pipeline.ask(hold, WAIT_S))
     asker.start()
+    assert within.wait(WAIT_S)
     answers: list[str] = []
     sender = threading.Thread(
         target=lambda: answers.extend(running.send(("b1", journey()), ("b1", journey())))
