@@ -26,7 +26,7 @@ from detection.journal_bounds import DAY_MS, WHOLE_SNAPSHOTS, JournalBounds
 from detection.models import Pattern, Snapshot, SnapshotPart
 
 MB: Final = 1_000_000
-PATTERNS: Final = 100  # at most, in one step
+PATTERNS: Final = 40  # at most, in one step; with their evidence some have 40 kB
 SESSIONS: Final = 200
 
 

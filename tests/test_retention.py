@@ -90,16 +90,16 @@ def test_the_counts_of_a_site_stay(site: Site) -> None:
 
 
 def test_a_step_takes_few_patterns_the_oldest_first(site: Site) -> None:
-    make_patterns(site, *(20 * DAY - number for number in range(PATTERNS + 50)), changes=1)
+    make_patterns(site, *(20 * DAY - number for number in range(PATTERNS + 5)), changes=1)
     kept = Retention()
     found = []
     for _ in range(40):
         found.append(Pattern.objects.count())
         kept.step(NOW)
-        if 0 < Pattern.objects.count() <= 50:
-            assert patterns() == {f"p{number}" for number in range(PATTERNS, PATTERNS + 50)}
+        if 0 < Pattern.objects.count() <= 5:
+            assert patterns() == {f"p{number}" for number in range(PATTERNS, PATTERNS + 5)}
     drops = [before - after for before, after in pairwise(found)]
-    assert [drop for drop in drops if drop] == [PATTERNS, 50]
+    assert [drop for drop in drops if drop] == [PATTERNS, 5]
 
 
 def test_a_step_takes_patterns_of_all_sites(site: Site) -> None:
