@@ -107,7 +107,7 @@ def test_what_is_one_object_stays_one(engine):
     """The open loop's pattern and a loss's pattern are found in two places each."""
     restored = saved(engine)
     visitor = restored._visitors.held[1, "v"]
-    assert visitor.visits.open_loop is visitor.standings["navigation-loop", "/A /B"]
+    assert visitor.visits.open_loop is visitor.standing("navigation-loop", "/A /B")
     journey = restored._journeys.held[2, "w", 0]
     first, second = journey.losses
     assert first.standing is second.standing is journey.standings["checkout:/payment"]

@@ -8,8 +8,9 @@ one. Whom they belong to is known from the record around them.
 """
 
 from collections.abc import Sequence
-from itertools import repeat
-from typing import Any
+from itertools import count, repeat
+from operator import attrgetter
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +19,8 @@ from ..patterns import Severity
 from ..rules.journey import Journey, Loss
 from ..rules.visits import Visit, Visits
 from ..standing import Finding, Standing
+
+TEXTS: Final = (attrgetter("action"), attrgetter("page"), attrgetter("view"))
 
 Tallied = tuple[int, int, int, int, int]  # site, total_events, late, entered, abandoned
 
@@ -159,20 +162,16 @@ SAVED = (
 
 def pack_events(events: Sequence[Event]) -> Events:
     """Events in columns."""
-    table: dict[str, int] = {}
-    place = table.setdefault
     first = events[0].timestamp if events else 0
-    actions = [place(event.action, len(table)) for event in events]
-    pages = [place(event.page, len(table)) for event in events]
-    views = None
-    if any(event.view for event in events):
-        views = [place(event.view, len(table)) for event in events]
-    metadata = [event.metadata for event in events]
+    actions, pages, views = (list(map(field, events)) for field in TEXTS)
+    metadata = list(map(attrgetter("metadata"), events))
+    texts = list(dict.fromkeys([*actions, *pages, *views]))
+    place = dict(zip(texts, count(), strict=False)).__getitem__
     return Events(
-        texts=list(table),
-        actions=actions,
-        pages=pages,
-        views=views,
+        texts=texts,
+        actions=list(map(place, actions)),
+        pages=list(map(place, pages)),
+        views=list(map(place, views)) if any(views) else None,
         first=first,
         stamps=[event.timestamp - first for event in events],
         metadata=metadata if any(metadata) else None,
