@@ -156,7 +156,8 @@ class _Producer:
         self._may_send = asyncio.Event()
         self._may_send.set()
         self._gone = False
-        _notice_the_dead(request.transport, stalled_s)
+        # Later than we would ourselves, so that who only stalls is told apart in the log.
+        _notice_the_dead(request.transport, 2 * stalled_s)
         request.registerProducer(self, True)
 
     async def ready(self) -> None:
