@@ -7,9 +7,9 @@ comes late of an earlier view. It is *entered* when it reaches a
 step beyond the first; its step is the furthest reached, and going back a step is not leaving. What
 a visitor does on the page where they have just completed or abandoned (by their own act) opens
 nothing until they navigate or are forgotten: it belongs to what is over. An attempt lives apart
-from the window and outlives it. Of more visitors with attempts than `max_visitors`, or once these
-hold more than a quarter of `max_bytes`, those longest unheard are forgotten: their open attempts
-count as entered, and are never abandoned.
+from the window and outlives it. Where there are more attempts than `max_visitors`, or they hold
+more than a quarter of `max_bytes`, those longest unheard are forgotten, with what could yet be
+recovered of them: silently, so that one that was entered counts as entered and as nothing else.
 
 **It closes**
 
