@@ -46,9 +46,9 @@ def goes_through(
     said = server.said_so_far()
     with outage:
         is_degraded(server)
-        accepted = len(traffic.accepted)
         refused = traffic.refusals["database"]
         refuses(server)
+        accepted = len(traffic.accepted)
         time.sleep(seconds)  # the fault's own length
         assert traffic.refusals["database"] > refused
         assert len(traffic.accepted) == accepted
