@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from csp.constants import NONE, SELF
+from django.utils.log import CallbackFilter
 from environs import Env
 
 from behaviourlens import environment
+from behaviourlens.noise import is_news
 
 env = Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -164,12 +166,14 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "filters": {"news": {"()": CallbackFilter, "callback": is_news}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
         # A 404 or a 400 is the caller's news, not the operator's.
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["news"]},
+        "asyncio": {"filters": ["news"]},
         # Scanners ask for hosts that are not ours all day; each is answered 400.
         "django.security.DisallowedHost": {"handlers": [], "level": "CRITICAL", "propagate": False},
         "detection": {"level": LOG_LEVEL},
