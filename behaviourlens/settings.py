@@ -84,6 +84,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "detection.one_thread.OneThread",  # the innermost
 ]
 
 ROOT_URLCONF = "behaviourlens.urls"

@@ -11,6 +11,8 @@ Computer Networks and ISDN Systems 17, 1989.)
 import asyncio
 from typing import Final, Protocol
 
+from detection.fairness import FewAtOnce, share
+
 # How often the loop should beat, seconds.
 BEAT_S: Final = 0.01
 # By how much it may be late, seconds. What is refused waits for about that; a page for several.
@@ -46,6 +48,7 @@ class Admission:
         self._sent_away = False  # since the last beat, for want of room inside
         self.beating = False
         self._asked = 0.0
+        self._turns: FewAtOnce | None = None
 
     def enter(self) -> bool:
         """Whether a request may come in; if so it has to `leave`. Called within the loop."""
@@ -76,6 +79,7 @@ class Admission:
         self._asked = loop.time()
         if not self.beating:
             self.beating = True
+            self._turns = share(loop)
             self._next_beat(loop)
 
     def _next_beat(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -84,7 +88,7 @@ class Admission:
 
     def _on_beat(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         now = loop.time()
-        self.beat(now - due)
+        self.beat(max(now - due, self._turns.late if self._turns else 0.0))
         if now - self._asked > QUIET_S:
             self.beating = False
         else:

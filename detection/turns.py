@@ -21,7 +21,7 @@ from detection.trouble import TROUBLE, DatabaseTrouble
 logger = logging.getLogger(__name__)
 
 # Events taken in one go: enough to share the cost of a commit, few enough to answer soon.
-CHUNK_EVENTS: Final = 5_000
+CHUNK_EVENTS: Final = 1_000
 # How long the thread sleeps at most, so that deadlines fire within this time, seconds.
 TURN_S: Final = 0.25
 # How long between two looks at a database that refuses, seconds.
