@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import dj_database_url
 from environs import Env, EnvError, validate
@@ -53,6 +53,27 @@ def origins(env: Env, name: str) -> list[str]:
                 f"{name} holds {value!r}, which is neither * nor an origin like https://shop.example"
             )
     return values
+
+
+class Rates(NamedTuple):
+    """Events a second from one address, and for one site's key."""
+
+    address: int
+    key: int
+
+
+def rates(env: Env, name: str, default: str) -> Rates | None:
+    """Two rates as `500/10000`, for an address and for a key; None for `off`."""
+    value = read(env.str, name, default).strip()
+    if value == "off":
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})", value)
+    if found is None:
+        refuse(
+            f"{name}={value!r} cannot be used: write events a second for an address and for "
+            "a site's key, such as 500/10000, or off"
+        )
+    return Rates(int(found[1]), int(found[2]))
 
 
 def hosts(env: Env, debug: bool) -> list[str]:

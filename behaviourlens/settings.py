@@ -1,5 +1,6 @@
 """Settings of BehaviourLens. Everything a deployment may change comes from the environment."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ BL_JOURNAL_MAX_MB = environment.positive(env, "BL_JOURNAL_MAX_MB", 4_096)
 BL_RETENTION = environment.positive(env, "BL_RETENTION", 400)
 # Seconds after a page is left from within the funnel until that counts as abandonment.
 BL_LEAVE_GRACE = environment.positive(env, "BL_LEAVE_GRACE", 30, most=1799)
+# Events a second that one address, and one site's key, may send: `200/5000`; `off` for a load test.
+BL_RATE_LIMIT = environment.rates(env, "BL_RATE_LIMIT", "500/10000")
+# For a trusted local network without TLS: no redirect to it, no Secure on cookies.
+BL_INSECURE_HTTP = environment.read(env.bool, "BL_INSECURE_HTTP", False)
+# text for people, json for whoever collects logs.
+BL_LOG_FORMAT = environment.read(
+    env.str, "BL_LOG_FORMAT", "text", validate=environment.validate.OneOf(["text", "json"])
+)
 LOG_LEVEL = environment.read(
     env.str,
     "BL_LOG_LEVEL",
@@ -62,8 +71,10 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
     "corsheaders",
     "csp",
+    "django_guid",
     "django_htmx",
     "ninja",
     "detection",
@@ -72,7 +83,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "django_guid.middleware.guid_middleware",
     "django.middleware.security.SecurityMiddleware",
+    "django_permissions_policy.PermissionsPolicyMiddleware",
     "detection.errors.StaticFiles",
     "corsheaders.middleware.CorsMiddleware",
     "detection.errors.ContentSecurityPolicy",
@@ -84,6 +97,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
     "detection.one_thread.OneThread",  # the innermost
 ]
 
@@ -114,6 +128,32 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # first: it turns away who has tried too often
+    "django.contrib.auth.backends.ModelBackend",
+]
+# Counted in memory: no address of anyone is stored. Ten wrong passwords for one name from one
+# address, and that pair waits a quarter of an hour.
+AXES_CACHE = "logins"
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "logins": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "logins",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    },
+}
+SILENCED_SYSTEM_CHECKS = [
+    "axes.W001",  # warns of a cache that processes do not share; here one process answers
+    "security.W005",  # whether HSTS is right for every subdomain is for the domain's owner to say,
+    "security.W021",  # and so is whether browsers should come with it built in
+]
+AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["ip_address", "username"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en-gb"
@@ -152,8 +192,29 @@ CORS_ALLOWED_ORIGINS = [origin for origin in BL_API_ORIGINS if origin != "*"]
 CORS_ALLOW_METHODS = ["GET", "HEAD", "OPTIONS", "PATCH"]
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
-# What a proxy with TLS tells of the visitor's side reaches Django by daphne --proxy-headers.
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+PERMISSIONS_POLICY: dict[str, list[str]] = {
+    feature: []
+    for feature in (
+        "accelerometer",
+        "camera",
+        "display-capture",
+        "geolocation",
+        "gyroscope",
+        "magnetometer",
+        "microphone",
+        "midi",
+        "payment",
+        "usb",
+    )
+}
+# Outside this machine everything goes through TLS. What a proxy tells of the visitor's side reaches
+# Django by daphne --proxy-headers.
+SECURE = not DEBUG and not BL_INSECURE_HTTP
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SECURE_SSL_REDIRECT = SECURE
+# Asked from beside the server, by those who watch it.
+SECURE_REDIRECT_EXEMPT = ["^health$", "^ready$", "^metrics$"]
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_NAME = "bl_session"
 CSRF_COOKIE_NAME = "bl_csrf"
@@ -162,18 +223,44 @@ CSRF_COOKIE_NAME = "bl_csrf"
 EVENTSTREAM_STORAGE_CLASS = "detection.streams.ChangeStorage"
 EVENTSTREAM_CHANNELMANAGER_CLASS = "detection.streams.ChannelManager"
 
+# --- a request's id, in its answer and in every line that is logged for it --------------
+DJANGO_GUID = {"GUID_HEADER_NAME": "X-Request-ID", "EXPOSE_HEADER": False}
+
 # --- logs -----------------------------------------------------------------------------
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "filters": {"news": {"()": CallbackFilter, "callback": is_news}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "formatters": {
+        "text": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "fmt": "{asctime}{levelname}{name}{message}{correlation_id}",
+            "style": "{",
+            "rename_fields": {
+                "asctime": "time",
+                "levelname": "level",
+                "name": "logger",
+                "correlation_id": "request_id",
+            },
+        },
+    },
+    "filters": {
+        "news": {"()": CallbackFilter, "callback": is_news},
+        "request_id": {"()": "django_guid.log_filters.CorrelationId"},
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": BL_LOG_FORMAT,
+            "filters": ["request_id"],
+        }
+    },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
         # A 404 or a 400 is the caller's news, not the operator's.
         "django.request": {"level": "ERROR", "filters": ["news"]},
+        "django_guid": {"level": "WARNING"},
         "asyncio": {"filters": ["news"]},
         # Scanners ask for hosts that are not ours all day; each is answered 400.
         "django.security.DisallowedHost": {"handlers": [], "level": "CRITICAL", "propagate": False},

@@ -109,6 +109,11 @@ class Runtime:
             self._started = True
         if not settings.BL_JOURNAL:
             logger.warning("BL_JOURNAL is off: what is accepted is lost when the process ends.")
+        if settings.BL_INSECURE_HTTP and not settings.DEBUG:
+            logger.warning(
+                "BL_INSECURE_HTTP is on: passwords and cookies travel unencrypted. That is for a "
+                "trusted local network only."
+            )
         until = time.monotonic() + START_S
         self.publisher.start()
         self.pipeline.start()

@@ -157,7 +157,9 @@ def test_a_place_is_free_again_however_a_stream_ends(narrow: Server) -> None:
 
 
 def test_a_stream_ends_with_the_permission(tmp_path: Path, migrated: Path) -> None:
-    with Impatient(tmp_path, migrated, DEBUG="0", ALLOWED_HOSTS="127.0.0.1") as server:
+    with Impatient(
+        tmp_path, migrated, DEBUG="0", BL_INSECURE_HTTP="1", ALLOWED_HOSTS="127.0.0.1"
+    ) as server:
         code = (
             "from django.contrib.auth import get_user_model; from django.test import Client;"
             "user = get_user_model().objects.create(username='ada', is_staff=True);"
