@@ -58,8 +58,9 @@ def add_site(server: Server, name: str, key: str, origins: str = "") -> None:
     with contextlib.closing(sqlite3.connect(server.database, timeout=20)) as database, database:
         database.execute(
             "insert into detection_site"
-            " (name, key, allowed_origins, last_change, patterns_detected, created_at)"
-            " values (?, ?, ?, 0, 0, '2026-01-01')",
+            " (name, key, previous_key, allowed_origins, funnel_steps, funnel_completed_on,"
+            " last_change, patterns_detected, created_at)"
+            " values (?, ?, '', ?, '', '', 0, 0, '2026-01-01')",
             (name, key, origins),
         )
 
@@ -365,7 +366,7 @@ def test_a_request_larger_than_the_whole_queue_is_taken(tmp_path: Path, migrated
 
 # --- where the server is open to the world -------------------------------------------------
 
-OPEN = {"DEBUG": "0", "ALLOWED_HOSTS": "127.0.0.1", "SECRET_KEY": "k" * 60}
+OPEN = {"DEBUG": "0", "ALLOWED_HOSTS": "127.0.0.1", "SECRET_KEY": "k" * 60, "BL_INSECURE_HTTP": "1"}
 
 
 @pytest.fixture(scope="module")
