@@ -309,6 +309,23 @@ def test_each_funnel_is_watched_by_itself():
     ]
 
 
+def test_each_site_has_its_funnel():
+    funnels = (Funnel(), Funnel(steps=("/plan", "/form"), site=2), Funnel("again", site=2))
+    config = EngineConfig(abandonment=AbandonmentSettings(funnels))
+    pages = ("/plan", "/form", "/cart", "/checkout", "/x")
+    stream = [
+        at(1_000 * index + site, "navigate", page, site=site)
+        for index, page in enumerate(pages)
+        for site in (1, 2, 3)
+    ]
+    assert told(play(stream, config=config)) == [
+        "2002 opened high checkout:/form",
+        "4001 opened high checkout:/checkout",
+        "4002 opened high again:/checkout",
+        "4003 opened high checkout:/checkout",
+    ]
+
+
 def test_without_funnels_nothing_is_abandoned():
     config = EngineConfig(abandonment=AbandonmentSettings(()))
     assert play([*ENTERED, go(5_000, "/x")], config=config, until=END) == []

@@ -42,6 +42,8 @@ NONSENSE = [
     (Funnel, {"hidden_silence_ms": 1_800_000}, "less than attempt_timeout_ms"),
     (Funnel, {"recovery_ms": 0}, "recovery_ms"),
     (AbandonmentSettings, {"funnels": (Funnel(), Funnel())}, "same name"),
+    (AbandonmentSettings, {"funnels": (Funnel(site=4), Funnel(site=4))}, "same name"),
+    (Funnel, {"site": -1}, "number from 0"),
 ]
 
 

@@ -208,6 +208,27 @@ TABLE = [
         [f"11000 {AT_CHECKOUT}"],
     ),
     (
+        "a funnel of the site's own, by the same name",
+        ENTERED,
+        funnels(Funnel(), Funnel(leave_grace_ms=60_000, site=1)),
+        [at(11_000, "leave", "/checkout")],
+        [f"71000 {AT_CHECKOUT}"],
+    ),
+    (
+        "a funnel of another site's changes nothing",
+        ENTERED,
+        funnels(Funnel(), Funnel(steps=("/1", "/2"), site=2)),
+        [at(11_000, "leave", "/checkout")],
+        [f"41000 {AT_CHECKOUT}"],
+    ),
+    (
+        "a funnel of the site's own, by another name",
+        ENTERED,
+        funnels(Funnel(), Funnel("order", site=1)),
+        [at(11_000, "navigate", "/x")],
+        [],
+    ),
+    (
         "a renamed funnel is another one",
         ENTERED,
         funnels(Funnel("order")),
@@ -215,6 +236,15 @@ TABLE = [
         ["12000 opened high order:/payment"],
     ),
 ]
+
+
+def test_a_site_goes_back_to_everyones_funnel():
+    own = funnels(Funnel(), Funnel(leave_grace_ms=60_000, site=1))
+    engine = Engine(own)
+    changes = play(LEFT, engine=engine, until=10_000)
+    engine.configure(funnels(Funnel()))
+    changes += play([], engine=engine, until=END)
+    assert told(changes) == [f"32000 {AT_CHECKOUT}"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Abandonment: a visitor enters a funnel and goes away without completing it. Always high.
 
+**Funnels.** A site may have funnels of its own; one without follows those that are everyone's.
+
 **Attempts.** An attempt opens on any step of the funnel, with a `navigate`, or with a `click`,
 `scroll`, `idle` or `tab_visible` there: a visitor given up as gone who comes back to the tab they
 left does not navigate. `leave` and `tab_hidden` never open one, nor does what
@@ -61,18 +63,19 @@ if TYPE_CHECKING:
 
 STAYING: Final = frozenset({"click", "scroll", "idle", "tab_visible"})
 OPENING: Final = STAYING | {"navigate"}
+EVERYONE: Final = 0  # the site of a funnel that holds wherever there is no other
 
 
 @dataclass(frozen=True, slots=True)
 class AbandonmentSettings:
-    """The funnels of the site; none means that nothing can be abandoned. Their numbers are their
-    own. Raises ValueError if two have the same name.
+    """The funnels of all sites; a site with none, its own or everyone's, has nothing to abandon.
+    Their numbers are their own. Raises ValueError if two of one site have the same name.
     """
 
     funnels: tuple[Funnel, ...] = (Funnel(),)
 
     def __post_init__(self) -> None:
-        names = [funnel.name for funnel in self.funnels]
+        names = [(funnel.site, funnel.name) for funnel in self.funnels]
         require(len(set(names)) == len(names), "two funnels have the same name")
 
 
@@ -84,21 +87,24 @@ class Abandonment(Rule):
     def __init__(
         self, config: "EngineConfig", journeys: Journeys, tallies: dict[int, Tally]
     ) -> None:
-        self._watches = tuple(
-            FunnelWatch(funnel, config.cooldown_ms, journeys, tallies)
-            for funnel in config.abandonment.funnels
-        )
+        self._watches: dict[int, tuple[FunnelWatch, ...]] = {EVERYONE: ()}
+        for funnel in config.abandonment.funnels:  # in their order, which is their owner's number
+            watch = FunnelWatch(funnel, config.cooldown_ms, journeys, tallies)
+            self._watches[funnel.site] = (*self._watches.get(funnel.site, ()), watch)
+
+    def _of(self, site: int) -> tuple["FunnelWatch", ...]:
+        return self._watches.get(site) or self._watches[EVERYONE]
 
     def observe(self, visitor: Visitor, event: Event, now: int) -> Sequence[Change]:
         changes: Sequence[Change] = ()
-        for watch in self._watches:
+        for watch in self._of(event.site):
             found = watch.observe(visitor, event, now)
             if found:
                 changes = (*changes, *found)
         return changes
 
     def known_as(self, site: int, user_id: str, now: int) -> str:
-        names = (watch.known_as(site, user_id, now) for watch in self._watches)
+        names = (watch.known_as(site, user_id, now) for watch in self._of(site))
         return next(filter(None, names), "")
 
 

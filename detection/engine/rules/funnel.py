@@ -21,6 +21,7 @@ class Funnel:
     hidden_silence_ms: how long a hidden visitor may be silent until it counts.
     attempt_timeout_ms: an attempt closes after so long without events.
     recovery_ms: a completion recovers abandonments less than this old.
+    site: whose it is; 0 for every site that has no funnel of its own.
 
     Raises ValueError for nonsense.
     """
@@ -33,10 +34,12 @@ class Funnel:
     hidden_silence_ms: int = 600_000
     attempt_timeout_ms: int = 1_800_000
     recovery_ms: int = 1_800_000
+    site: int = 0
 
     def __post_init__(self) -> None:
         named = bool(self.name.strip()) and len(self.name) <= MAX_NAME and ":" not in self.name
         require(named, f"a funnel's name has 1-{MAX_NAME} characters, no colon, not {self.name!r}")
+        require(self.site >= 0, f"a funnel's site is a number from 0, not {self.site}")
         self._check_pages()
         self._check_times()
 

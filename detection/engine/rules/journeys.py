@@ -88,20 +88,23 @@ class Journeys:
             self.evicted += 1
 
     def configure(self, before: "EngineConfig", after: "EngineConfig", now: int) -> None:
-        """Other funnels, or other numbers. A journey follows its funnel's name, and is dropped
-        where that is gone, or where nothing is remembered.
+        """Other funnels, or other numbers. A journey follows its funnel's name, to its site's own
+        funnels once there are some, and is dropped where that is gone, or where nothing is
+        remembered.
         """
         old, new = before.abandonment.funnels, after.abandonment.funnels
         cooldowns = (before.cooldown_ms, after.cooldown_ms)
         if old == new and cooldowns[0] == cooldowns[1]:
             return
-        owners = {funnel.name: owner for owner, funnel in enumerate(new)}
+        owners = {(funnel.site, funnel.name): owner for owner, funnel in enumerate(new)}
+        own = {funnel.site for funnel in new}
         journeys = list(self.held.values())
         self.held = OrderedDict()
         self.bytes = 0
         for journey in journeys:
             before_funnel = old[journey.owner]
-            owner = owners.get(before_funnel.name)
+            site = journey.site if journey.site in own else 0
+            owner = owners.get((site, before_funnel.name))
             if owner is None or not journey.alive(now):
                 continue
             self.touch(journey)
