@@ -63,7 +63,7 @@ class Rates(NamedTuple):
 
 
 def rates(env: Env, name: str, default: str) -> Rates | None:
-    """Two rates as `500/10000`, for an address and for a key; None for `off`."""
+    """Two rates as `1000/20000`, for an address and for a key; None for `off`."""
     value = read(env.str, name, default).strip()
     if value == "off":
         return None
@@ -71,7 +71,7 @@ def rates(env: Env, name: str, default: str) -> Rates | None:
     if found is None:
         refuse(
             f"{name}={value!r} cannot be used: write events a second for an address and for "
-            "a site's key, such as 500/10000, or off"
+            "a site's key, such as 1000/20000, or off"
         )
     return Rates(int(found[1]), int(found[2]))
 

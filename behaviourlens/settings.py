@@ -46,8 +46,8 @@ BL_JOURNAL_MAX_MB = environment.positive(env, "BL_JOURNAL_MAX_MB", 4_096)
 BL_RETENTION = environment.positive(env, "BL_RETENTION", 400)
 # Seconds after a page is left from within the funnel until that counts as abandonment.
 BL_LEAVE_GRACE = environment.positive(env, "BL_LEAVE_GRACE", 30, most=1799)
-# Events a second that one address, and one site's key, may send: `200/5000`; `off` for a load test.
-BL_RATE_LIMIT = environment.rates(env, "BL_RATE_LIMIT", "500/10000")
+# Events a second that one address, and one site's key, may send; `off` for a load test.
+BL_RATE_LIMIT = environment.rates(env, "BL_RATE_LIMIT", "1000/20000")
 # For a trusted local network without TLS: no redirect to it, no Secure on cookies.
 BL_INSECURE_HTTP = environment.read(env.bool, "BL_INSECURE_HTTP", False)
 # text for people, json for whoever collects logs.

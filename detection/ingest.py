@@ -14,6 +14,7 @@ from django.conf import settings
 from detection import cleaning, clock, door, wire
 from detection.admission import Admission
 from detection.batches import Batch, Refusal, Refused
+from detection.limits import Limits, network
 from detection.sites import KnownSite
 from detection.wire import WireError
 
@@ -61,6 +62,8 @@ class EventsEndpoint:
     def __init__(self, runtime: "Runtime", queries: Application) -> None:
         self._runtime = runtime
         self._queries = queries
+        rates = settings.BL_RATE_LIMIT
+        self._limits = Limits(rates) if rates else None
         door.put_up(Admission(runtime.pipeline), runtime.counters)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,12 +94,19 @@ class EventsEndpoint:
 
     async def _accept(self, scope: Scope, receive: Receive) -> dict[str, Any]:
         headers = dict(scope["headers"])
-        body = wire.inflate(await _read(headers, receive))
+        packed = await _read(headers, receive)
+        limits = self._limits
+        address = network(scope["client"][0]) if limits and scope.get("client") else ""
+        if limits:
+            limits.enter(address)
+        body = wire.inflate(packed)
         arrival = clock.arrival_ms()
         submission = wire.decode(body)
         site = self._authorise(submission.site or _site_in(scope), headers.get(b"origin"))
         counters = self._runtime.counters
         count = len(submission.events)
+        if limits:
+            limits.events(address, str(site.pk), count + len(submission.rejected))
         if submission.bot:
             counters.bots += count
             return {"status": "accepted", "accepted": 0, "rejected": []}

@@ -92,7 +92,8 @@ def test_every_session_ended(cluster: Postgres, server: Server, record: Record) 
             recovery.append(is_well(server))
             traffic.wait_for(30)
             ledger.check(traffic)
-            assert server.said(said).count(REFUSES) <= 1
+            # Each of the two that write finds out by itself, perhaps one after the other.
+            assert server.said(said).count(REFUSES) <= 2
         traffic.stop()
         ledger.settle(traffic, server)
         assert server.stop() == 0
