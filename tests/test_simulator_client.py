@@ -13,6 +13,7 @@ from aiohttp import web
 from demo_store.simulator import client
 from demo_store.simulator.client import Clock, Lane, Settled, TryAgain, judge, pause, seconds
 from demo_store.simulator.ledger import Journey, Ledger, Outgoing
+from demo_store.simulator.report import notes
 from demo_store.simulator.runner import tasks, wire
 from demo_store.simulator.scenarios import ABANDONMENT, HESITATION, SCENARIOS, Step
 from demo_store.simulator.watcher import Parser, UnreadableError, Watcher
@@ -464,3 +465,15 @@ def test_what_the_server_says_cannot_steer_a_terminal() -> None:
     ledger.begin("a", BROWSE)
     ledger.sight(pattern("a", explanation="\x1b[2JIdle\r\non\x07 /home"))
     assert ledger.latest[0].explanation == "[2JIdleon /home"
+
+
+def test_a_server_that_limits_its_senders_is_named_in_the_report() -> None:
+    async def go() -> None:
+        async with desk(error(429, {"Retry-After": "0"}), accepted()) as at:
+            await at.send(at.journey(), NAVIGATE)
+            assert at.ledger.too_fast == at.ledger.failures == 1
+            assert any(
+                "429, 1 times" in note and "BL_RATE_LIMIT=off" in note for note in notes(at.ledger)
+            )
+
+    asyncio.run(go())

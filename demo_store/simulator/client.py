@@ -51,10 +51,11 @@ class Settled:
 
 @dataclass(frozen=True)
 class TryAgain:
-    """after_s: what Retry-After asks for, where it asks."""
+    """after_s: what Retry-After asks for, where it does. too_fast: the server limits senders."""
 
     reason: str
     after_s: float | None = None
+    too_fast: bool = False
 
 
 class Lane:
@@ -102,6 +103,7 @@ class Lane:
                 self._settle(batch, answer)
                 return
             self._ledger.failures += 1
+            self._ledger.too_fast += answer.too_fast
             self._ledger.away = answer.reason
             await asyncio.sleep(pause(attempt, answer.after_s))
             attempt += 1
@@ -152,7 +154,7 @@ def judge(
     error = error if isinstance(error, dict) else {}
     if status == 429 or status >= 500:
         reason = f"the server answers {status} {error.get('message', '')}".rstrip()
-        return TryAgain(reason, seconds(retry_after))
+        return TryAgain(reason, seconds(retry_after), status == 429)
     if 300 <= status < 400:
         reason = f"{status}: the address leads elsewhere, to {location}"
     else:

@@ -73,6 +73,7 @@ class Ledger:
         self.refused = 0
         self.refusals: dict[str, int] = {}
         self.failures = 0  # requests that got no usable answer, and were tried again
+        self.too_fast = 0  # of them, those that the server said come too fast
         self.away = ""  # what the last request failed with, while the server is away
         self.reached = False
         self.blind = ""  # why patterns cannot be read, where they cannot

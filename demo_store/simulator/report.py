@@ -166,6 +166,11 @@ def notes(ledger: Ledger) -> list[str]:
     if ledger.failures:
         requests = counted(ledger.failures, "request")
         found.append(f"{requests} got no answer or were put off, and were tried again")
+    if ledger.too_fast:
+        found.append(
+            f"429, {ledger.too_fast:,} times: the server limits what one address may send; "
+            "start it with BL_RATE_LIMIT=off for a load test"
+        )
     for scenario in SCENARIOS:
         for example in ledger.tallies[scenario.name].examples:
             found.append(f"unexpected in {scenario.name}: {example}")
