@@ -147,9 +147,13 @@ def test_a_database_that_is_not_migrated_is_named_and_waited_for(tmp_path: Path)
         stack.push(server.__exit__)
         server.start_waiting()
         assert server.post(event("u"))[0] == 503
-        assert "python manage.py migrate" in server.log.read_text()
+        # It answers before it has looked at the database.
+        deadline = time.monotonic() + 30
+        while "python manage.py migrate" not in server.log.read_text():
+            assert time.monotonic() < deadline, server.log.read_text()
+            time.sleep(0.05)
         manage(server.database, "migrate", "--verbosity", "0")
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while server.post(event("u"))[0] != 202:
             assert time.monotonic() < deadline, server.log.read_text()
             time.sleep(0.1)
