@@ -87,6 +87,15 @@ def head() -> int:
     return JournalEntry.objects.aggregate(last=Max("position"))["last"] or 0
 
 
+def config_at(position: int) -> bytes | None:
+    """The newest configuration in the journal up to a position; None where it holds none."""
+    kept = JournalEntry.objects.filter(
+        site=None, kind=JournalEntry.Kind.CONFIG, position__lte=position
+    )
+    body = kept.order_by("-position").values_list("body", flat=True).first()
+    return None if body is None else bytes(body)
+
+
 def read(after: int) -> Iterator[Entry]:
     """The entries past a position, in order. Raises Unreadable."""
     columns = ("position", "kind", "site_id", "user_id", "batch", "arrival", "body")

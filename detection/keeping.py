@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from django.db import connection
 
-from detection import recovery, snapshots
+from detection import journal, recovery, snapshots
 from detection.batches import Batch, Seen
 from detection.engine.config import EngineConfig, encode_config
 from detection.engine.engine import Engine
@@ -165,9 +165,10 @@ class Durable:
         return recovered
 
     def configure(self, engine: Engine, now: int) -> None:
-        if self._journal.position and engine.config == self._config:
+        told = encode_config(self._config)
+        if engine.config == self._config and journal.config_at(self._journal.position) == told:
             return
-        self._journal.write_config(encode_config(self._config), now)
+        self._journal.write_config(told, now)
         engine.configure(self._config)
 
     def keep(self, batches: Sequence[Batch], groups: Groups) -> None:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from django.conf import settings
-from django.db import connection, reset_queries
+from django.db import DatabaseError, OperationalError, connection, reset_queries
 
 from detection import store, streams
 from detection.engine.patterns import ChangeKind, Severity
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 TURN_S = 1.0
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
-# Changes sent in one go; those beyond wait for the next turn.
+# Changes stored in one commit, and sent in one go: so that a burst of them makes room as it goes.
 MOST_AT_ONCE = 500
 
 Tick = Callable[[int], None]
@@ -100,9 +100,10 @@ class Publisher:
         if not self.ready.is_set():
             self._follow()  # where the present is, before the first change is written
             self.ready.set()
-        if changes:
-            self._store(changes)
-            self._outbox.forget(len(changes))
+        for begin in range(0, len(changes), MOST_AT_ONCE):
+            part = changes[begin : begin + MOST_AT_ONCE]
+            self._store(part)
+            self._outbox.forget(len(part))
         self._follow()
         self._tick()
 
@@ -112,7 +113,10 @@ class Publisher:
             store.apply(changes)
         except TROUBLE:
             raise
-        except Exception:
+        except Exception as error:
+            if type(error) is DatabaseError:
+                # None of its kinds: what a damaged file says, and no fault of the change.
+                raise OperationalError(str(error)) from error
             if len(changes) == 1:
                 logger.exception("This change cannot be stored and is lost: %r", changes[0])
                 return

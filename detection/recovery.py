@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from detection import journal, replay, snapshots
 from detection.batches import Seen
 from detection.clock import to_ms
-from detection.engine.config import EngineConfig
+from detection.engine.config import EngineConfig, decode_config
 from detection.engine.engine import Engine
 from detection.engine.saving import SnapshotUnusable
 from detection.journal import Entry
@@ -96,26 +96,37 @@ def _from_snapshot(config: EngineConfig) -> tuple[Engine, Seen, int]:
             )
         else:
             return engine, seen, row.position
-    engine, seen = Engine(config), Seen()
     if not rows:
-        return engine, seen, 0
-    return engine, seen, _warm_up(engine, seen, rows[0])
+        return Engine(config), Seen(), 0
+    return _warm_up(config, rows[0])
 
 
-def _warm_up(engine: Engine, seen: Seen, row: Snapshot) -> int:
+def _warm_up(config: EngineConfig, row: Snapshot) -> tuple[Engine, Seen, int]:
     """Play the journal up to where a snapshot that cannot be read was taken.
 
     Every change up to there is stored, so nothing of it is told; and the counts, which go back
-    further than this, are in the row itself.
+    further than this, are in the row itself. It is played under the configuration of its time, or
+    under `config` where the journal no longer holds that.
     """
     logger.warning("The journal is read again instead.")
     since = row.clock - LOOK_BACK_MS
     before = JournalEntry.objects.filter(arrival__lte=since).order_by("-arrival", "-position")
     start = before.values_list("position", flat=True).first() or 0
+    engine, seen = Engine(_config_at(start) or config), Seen()
     entries = _up_to(journal.read(start), row.position)
     _Played(start, lambda _: None).play(entries, engine, seen)
     engine.resume_tallies({int(site): counts for site, counts in row.stats.items()})
-    return row.position
+    return engine, seen, row.position
+
+
+def _config_at(position: int) -> EngineConfig | None:
+    """The configuration in force after an entry of the journal; None where that is not known."""
+    kept = journal.config_at(position)
+    try:
+        return decode_config(kept) if kept else None
+    except ValueError:
+        logger.warning("A configuration in the journal cannot be read; the one of now is used.")
+        return None
 
 
 def _up_to(entries: Iterable[Entry], position: int) -> Iterable[Entry]:

@@ -3,12 +3,13 @@
 import logging
 import threading
 
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError
 
 logger = logging.getLogger(__name__)
 
 # What passes when the database is well again, or migrated. Any other error is the data's own.
-TROUBLE = (OperationalError, InterfaceError, ProgrammingError)
+# InternalError: PostgreSQL that takes no writes, such as a server that another has followed.
+TROUBLE = (OperationalError, InterfaceError, InternalError, ProgrammingError)
 
 
 class DatabaseTrouble:

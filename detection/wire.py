@@ -22,6 +22,9 @@ MAX_METADATA_KEYS = 16
 MAX_METADATA_KEY = 64
 MAX_METADATA_VALUE = 512
 
+# What an id may be that is kept as it was sent.
+NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
+
 Scalar = str | int | float | bool | None
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -80,7 +83,7 @@ class _Frame(msgspec.Struct, frozen=True):
     """What stands around events."""
 
     site: Annotated[str, Meta(max_length=64)] = ""
-    batch: Annotated[str, Meta(max_length=64)] = ""
+    batch: Annotated[str, Meta(max_length=64, pattern=NO_CONTROLS)] = ""
     sent_at: Annotated[int, Meta(ge=0, le=MAX_TIMESTAMP)] | None = None
     bot: bool = False
 
@@ -249,6 +252,7 @@ _WORDS = (
     (re.compile(r"^Expected `int` <= (\d+)$"), r"must be at most \1"),
     (re.compile(r"^Expected `int( \| null)?`, got .*$"), "must be an integer"),
     (re.compile(r"^Expected `str`, got .*$"), "must be a string"),
+    (re.compile(r"^Expected `str` matching regex .*$"), "must hold no control characters"),
     (re.compile(r"^Expected `bool`, got .*$"), "must be true or false"),
     (re.compile(r"^Expected `array`, got .*$"), "must be an array"),
     (re.compile(r"^Expected `bool \| int.*$"), "values must be strings, numbers or booleans"),

@@ -259,6 +259,15 @@ def test_another_configuration_is_journalled_at_the_start(site: Site) -> None:
     assert list(kinds) == [JournalEntry.Kind.CONFIG] * 2, "once for each that is another"
 
 
+def test_a_configuration_that_has_been_pruned_is_journalled_again(site: Site) -> None:
+    first = Running().start()
+    first.send(("b1", journey()))
+    first.stop()
+    JournalEntry.objects.filter(kind=JournalEntry.Kind.CONFIG).delete()
+    Running().start().stop()
+    assert JournalEntry.objects.filter(kind=JournalEntry.Kind.CONFIG).count() == 1
+
+
 def test_a_snapshot_is_taken_while_events_go_on(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

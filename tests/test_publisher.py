@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from django.db import DataError, InterfaceError, OperationalError, connection
+from django.db import (
+    DatabaseError,
+    DataError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connection,
+)
 
 from detection import publisher, resolution, store
 from detection.engine.patterns import Severity
@@ -120,7 +127,7 @@ def test_what_comes_with_the_start_is_sent(running: Running) -> None:
     assert running.sent == [(1, 1, "p1")]
 
 
-@pytest.mark.parametrize("kind", [OperationalError, InterfaceError])
+@pytest.mark.parametrize("kind", [OperationalError, InterfaceError, InternalError, DatabaseError])
 def test_while_the_database_is_in_trouble_changes_are_kept(
     running: Running,
     monkeypatch: pytest.MonkeyPatch,
@@ -139,6 +146,23 @@ def test_while_the_database_is_in_trouble_changes_are_kept(
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"], "said once each"
     assert "disk I/O error" in caplog.records[0].message
     assert Pattern.objects.get().severity == Severity.MEDIUM.value
+
+
+def test_a_burst_makes_room_as_it_is_stored(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[int] = []
+
+    def apply(news: Any) -> int:
+        waiting.append(len(running.outbox))
+        return store_apply(news)
+
+    monkeypatch.setattr(publisher.store, "apply", apply)
+    monkeypatch.setattr(publisher, "MOST_AT_ONCE", 2)
+    running.outbox.put([opened(f"p{n}") for n in range(5)])
+    running.start()
+    until(lambda: len(running.sent) == 5)
+    assert waiting == [5, 3, 1]
 
 
 def test_an_unmigrated_database_is_named_as_such(

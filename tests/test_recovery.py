@@ -12,6 +12,8 @@ from detection.engine.config import EngineConfig, encode_config
 from detection.engine.engine import Engine
 from detection.engine.events import Event
 from detection.engine.patterns import Change
+from detection.engine.rules.abandonment import AbandonmentSettings
+from detection.engine.rules.funnel import Funnel
 from detection.journal import Journal, by_visitor
 from detection.models import JournalEntry, Pattern, Site, Snapshot, SnapshotPart
 from detection.outbox import News
@@ -307,3 +309,32 @@ def test_what_cannot_be_read_in_the_journal_is_not_stepped_over(life: Life) -> N
     JournalEntry.objects.filter(position=1).update(body=b"\xc1")
     with pytest.raises(journal.Unreadable):
         recovered()
+
+
+def test_without_a_snapshot_the_past_is_judged_by_its_own_settings(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upgrade, with another setting at the same time: nothing is detected that never was."""
+    monkeypatch.setattr(recovery, "LOOK_BACK_MS", 5_000)
+    life.configure(grace(30_000))
+    life.rounds(0, 3)
+    life.snapshot()
+    break_version()
+    said = len(life.said)
+    for action, page, after in (
+        ("navigate", "/cart", 0),
+        ("navigate", "/checkout", 1_000),
+        ("leave", "/checkout", 1_000),
+        ("navigate", "/checkout", 10_000),
+        ("navigate", "/", 1_000),
+    ):
+        at = life.clock + after
+        life.live(batch([Event(1, "v", action, page, at)], at))
+    found, told = recovered(grace(5_000))
+    assert len(told) == 1, "the page that was left was come back to in time"
+    assert told == life.said[said:]
+    assert found.engine.config == grace(30_000)
+
+
+def grace(ms: int) -> EngineConfig:
+    return EngineConfig(abandonment=AbandonmentSettings(funnels=(Funnel(leave_grace_ms=ms),)))

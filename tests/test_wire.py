@@ -186,6 +186,7 @@ def test_an_envelope_keeps_what_is_written_on_it_when_events_are_refused() -> No
 FRAMES = {
     "site a number": ("site", {"site": 1}, "site must be a string"),
     "site of 65": ("site", {"site": "s" * 65}, "site must have at most 64 characters"),
+    "batch with a NUL": ("batch", {"batch": "b\0"}, "batch must hold no control characters"),
     "batch of 65": ("batch", {"batch": "s" * 65}, "batch must have at most 64 characters"),
     "sent_at a string": ("sent_at", {"sent_at": "now"}, "sent_at must be an integer"),
     "sent_at a float": ("sent_at", {"sent_at": 1.5}, "sent_at must be an integer"),
