@@ -83,13 +83,15 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "detection.headers.RequestId",
     "django_guid.middleware.guid_middleware",
+    # Around all that may answer by themselves: whoever answers, the headers are there, and what
+    # is the API's is JSON.
+    "detection.headers.Headers",
+    "detection.errors.JsonErrors",
     "django.middleware.security.SecurityMiddleware",
-    "django_permissions_policy.PermissionsPolicyMiddleware",
     "detection.errors.StaticFiles",
     "corsheaders.middleware.CorsMiddleware",
-    "detection.errors.ContentSecurityPolicy",
-    "detection.errors.JsonErrors",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -170,6 +172,8 @@ SERVESTATIC_USE_FINDERS = True
 # While developing, an edit is seen at once.
 SERVESTATIC_AUTOREFRESH = DEBUG
 SERVESTATIC_MAX_AGE = 0 if DEBUG else 3600
+# For our own pages alone.
+SERVESTATIC_ALLOW_ALL_ORIGINS = False
 
 # --- security headers -----------------------------------------------------------------
 CONTENT_SECURITY_POLICY = {
@@ -224,7 +228,13 @@ EVENTSTREAM_STORAGE_CLASS = "detection.streams.ChangeStorage"
 EVENTSTREAM_CHANNELMANAGER_CLASS = "detection.streams.ChannelManager"
 
 # --- a request's id, in its answer and in every line that is logged for it --------------
-DJANGO_GUID = {"GUID_HEADER_NAME": "X-Request-ID", "EXPOSE_HEADER": False}
+# A proxy's id is taken where it is a UUID, and replaced where it is anything else.
+DJANGO_GUID = {
+    "GUID_HEADER_NAME": "X-Request-ID",
+    "VALIDATE_GUID": True,
+    "RETURN_HEADER": True,
+    "EXPOSE_HEADER": False,
+}
 
 # --- logs -----------------------------------------------------------------------------
 LOGGING = {

@@ -1,28 +1,27 @@
 """Errors that others would answer in a shape of their own."""
 
-from dataclasses import asdict
+from typing import Final
 
-from csp.constants import HEADER
-from csp.middleware import CSPMiddleware
-from csp.utils import build_policy
 from django.http import HttpRequest, HttpResponseBase, HttpResponseNotFound, JsonResponse
-from django.utils.deprecation import MiddlewareMixin
 from servestatic.middleware import ServeStaticMiddleware
 from servestatic.responders import MissingFileError
 
+from detection.headers import InTheLoop
 from detection.wire import error_body
 
-_PATHS = ("/api/", "/events", "/health")
-_SAID = {
+_PATHS: Final = ("/api/", "/events", "/health", "/ready", "/metrics")
+_SAID: Final = {
     400: ("bad_request", "The request cannot be read."),
     403: ("forbidden", "This is not allowed."),
     404: ("not_found", "There is nothing here."),
     405: ("method_not_allowed", "This path does not take this method."),
     500: ("error", "Something went wrong on the server; it has been logged."),
 }
+# Of the body that is not sent.
+_OF_THE_BODY: Final = frozenset({"content-type", "content-length", "content-encoding", "etag"})
 
 
-class JsonErrors(MiddlewareMixin):
+class JsonErrors(InTheLoop):
     """Gives the API's errors their JSON body, where Django would answer with a page."""
 
     def process_response(
@@ -36,22 +35,12 @@ class JsonErrors(MiddlewareMixin):
         ):
             return response
         answer = JsonResponse(error_body(*said), status=response.status_code)
-        if "Allow" in response:
-            answer["Allow"] = response["Allow"]
+        for name, value in response.items():
+            if name.lower() not in _OF_THE_BODY:
+                answer[name] = value
+        answer["Content-Length"] = str(len(answer.content))
+        answer.cookies = response.cookies
         return answer
-
-
-class ContentSecurityPolicy(CSPMiddleware):
-    """django-csp, which leaves a 404 without a policy while DEBUG is on, for Django's own page."""
-
-    def process_response(
-        self, request: HttpRequest, response: HttpResponseBase
-    ) -> HttpResponseBase:
-        response = super().process_response(request, response)
-        if response.status_code == 404 and HEADER not in response:
-            parts = self.get_policy_parts(request=request, response=response)
-            response[HEADER] = build_policy(**asdict(parts))
-        return response
 
 
 class StaticFiles(ServeStaticMiddleware):
