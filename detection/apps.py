@@ -16,7 +16,7 @@ class DetectionConfig(AppConfig):
     def ready(self) -> None:
         # ready() also runs in migrate, check, tests and both processes of runserver, so
         # nothing is started and no database is asked here: see behaviourlens/asgi.py.
-        from detection import checks, live  # noqa: F401  (importing the checks registers them)
+        from detection import checks, exposure, live  # noqa: F401  (importing registers them)
         from detection.publisher import every_turn
         from detection.runtime import Runtime
 

@@ -2,6 +2,7 @@
 
 Django runs them where it runs checks of a database: `migrate`, and `check --database default`.
 Each says what it means and what to do; none of them fails where the database cannot be asked.
+What it may get wrong about who is let in is in detection/exposure.py; docs/security.md has all.
 """
 
 from collections.abc import Iterable, Sequence

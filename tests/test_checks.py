@@ -38,6 +38,12 @@ def command(*arguments: str, url: str, **extra: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.fixture(autouse=True)
+def _local(settings: LazySettings) -> None:
+    """A default machine: open, to itself."""
+    settings.DEBUG = True
+
+
 def test_a_default_machine_is_told_nothing() -> None:
     assert found() == {}
 
